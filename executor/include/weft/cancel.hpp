@@ -1,0 +1,136 @@
+#pragma once
+// Cancellation: scopes, deadlines, shields.
+//
+// Level-triggered, after Trio: every wait inside a cancelled scope throws `cancelled` until the scope is left. A scope
+// absorbs only its own `cancelled`. During unwinding a wait ignores scopes that were entered before the exception.
+
+#include <cstddef>
+#include <cstdint>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+
+#include "weft/deadline.hpp"
+#include "weft/error.hpp"
+#include "weft/timer.hpp"
+#include "weft/waiter.hpp"
+
+namespace weft {
+
+namespace detail {
+
+class task_core;
+class runtime_core;
+struct place;
+void start_task(task_core&, place);
+void start_off_loop(task_core&, void (*)(task_core&));
+
+/// One level of the cancellation tree: a task's own scope (in its record), or a block (on its frame).
+///
+/// Who may touch what: a fiber's scopes, and the lists of their children, belong to the fiber's loop; cancellation from
+/// elsewhere comes through that loop's inbox. A CPU task's and a thread's scopes belong to the agent, apart from
+/// `requested`, `reason` and `by`, which any thread may set, once.
+class scope {
+ public:
+  constexpr scope() noexcept = default;
+  scope(const scope&) = delete;
+  scope& operator=(const scope&) = delete;
+
+  /// Makes it the innermost scope of the calling agent.
+  void enter(agent& who, deadline until, bool shield) noexcept;
+  /// Leaves it; children that are still running pass to the scope around it.
+  void leave() noexcept;
+
+  [[nodiscard]] bool requested() const noexcept { return requested_.load(std::memory_order_acquire); }
+  [[nodiscard]] cancel_reason reason() const noexcept { return reason_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t by() const noexcept { return by_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  [[nodiscard]] scope* outer() const noexcept { return outer_; }
+  [[nodiscard]] bool is_shield() const noexcept { return shield_; }
+  [[nodiscard]] unsigned uncaught() const noexcept { return uncaught_; }
+  [[nodiscard]] deadline until() const noexcept { return until_; }
+  [[nodiscard]] agent* owner() const noexcept { return owner_; }
+
+  /// Marks it. True the first time.
+  bool mark(cancel_reason reason, std::uint64_t by) noexcept;
+  /// On the owner's loop, or as the owner: marks it, wakes the owner where that takes effect, passes it on to children.
+  void cancel_here(cancel_reason reason, std::uint64_t by) noexcept;
+  /// The second half of cancel_here(), for a scope that is marked already.
+  void pass_on_cancel(cancel_reason reason, std::uint64_t by) noexcept;
+
+  task_core* children = nullptr;
+  std::uint32_t thrown = 0;  ///< how often a wait in it has thrown
+
+ private:
+  friend class task_core;
+  friend class runtime_core;
+  friend void start_task(task_core&, place);
+  friend void start_off_loop(task_core&, void (*)(task_core&));
+
+  std::uint64_t id_ = 0;
+  scope* outer_ = nullptr;
+  agent* owner_ = nullptr;
+  deadline until_;
+  std::atomic<std::uint64_t> by_{0};
+  std::uint16_t uncaught_ = 0;
+  bool shield_ = false;
+  std::atomic<cancel_reason> reason_{cancel_reason::user};
+  std::atomic<bool> requested_{false};
+};
+
+/// A block of code under a deadline.
+class timed_scope {
+ public:
+  explicit timed_scope(deadline until);
+  ~timed_scope();
+  [[nodiscard]] bool owns(const cancelled& c) const noexcept { return c.scope() == scope_.id(); }
+
+ private:
+  static void expired(timer& t) noexcept;
+  struct alarm : timer {
+    scope* what = nullptr;
+  } alarm_;
+  scope scope_;
+  loop_core* armed_on_ = nullptr;
+};
+
+class shield_scope {
+ public:
+  shield_scope();
+  ~shield_scope();
+
+ private:
+  scope scope_;
+};
+
+}  // namespace detail
+
+/// Throws cancelled when a scope around the caller was cancelled. For long computations between waits.
+///
+/// Suspends: never.
+/// Cancel:   throws cancelled.
+/// Threads:  any agent; on a thread outside weft it does nothing.
+/// Ordering: none.
+/// Throws:   cancelled.
+void check_cancelled();
+
+/// True when check_cancelled() would throw. Never throws.
+bool cancel_requested() noexcept;
+
+/// Runs f in the caller, deaf to cancellation of the scopes around it (scopes entered inside still work).
+///
+/// Suspends: as f does.
+/// Cancel:   none reaches f from outside; it is seen at the next wait after shield().
+/// Threads:  any agent.
+/// Ordering: f runs in the caller.
+/// Throws:   what f throws.
+template <class F>
+decltype(auto) shield(F&& f) {
+  const detail::shield_scope guard;
+  return std::forward<F>(f)();
+}
+
+/// The earliest deadline of the scopes around the caller.
+deadline current_deadline() noexcept;
+
+}  // namespace weft

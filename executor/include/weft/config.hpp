@@ -1,0 +1,63 @@
+#pragma once
+// What a program can choose about a runtime, and what a runtime tells a program about a task.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <source_location>
+#include <string>
+
+namespace weft {
+
+/// Who a task is: enough to find the line that spawned it.
+struct task_info {
+  std::uint64_t id = 0;
+  std::uint64_t parent = 0;  ///< the id of the task that spawned it; 0 for none
+  std::string name;          ///< as given in task_options; empty when none was given
+  std::source_location site;
+};
+
+/// `"name" (#id), spawned at file:line`, as every report of weft puts it.
+std::string to_string(const task_info& task);
+
+/// A task that kept its loop from the others for too long.
+struct stall_info {
+  task_info task;
+  unsigned loop = 0;
+  std::chrono::nanoseconds lasted{};  ///< how long it had run without a wait when it was seen
+  std::string where;                  ///< the stack of the loop's thread at that moment, a frame a line
+};
+
+/// The cores this process may really use: the affinity mask, cut to the cgroup's CPU quota. At least 1.
+unsigned usable_cores() noexcept;
+
+/// The choices of a runtime. An aggregate: the order of its fields is API.
+/// A count of zero, or a stack below `min_stack_size`, makes `runtime` throw std::invalid_argument.
+struct config {
+  unsigned loops = usable_cores();           ///< event loops; the thread that calls run() is loop 0
+  unsigned cpu_workers = usable_cores();     ///< oneTBB workers for spawn_cpu
+  unsigned blocking_threads = 64;            ///< the most threads spawn_blocking may use at once
+  std::size_t stack_size = 256 * 1024;       ///< bytes a fiber; rounded up to whole pages
+  std::size_t cpu_stack_size = 1024 * 1024;  ///< bytes a CPU task
+  std::size_t max_stacks = 4'000'000;        ///< fibers that may have a stack at once, per loop
+
+  /// Called once for each task that failed and whose error nobody took. Default: a line on stderr.
+  std::function<void(const task_info&, std::exception_ptr)> on_unhandled = {};
+
+  /// A task that runs this long without a wait is reported once; zero switches the watch off.
+  std::chrono::nanoseconds stall_after = std::chrono::milliseconds(100);
+  std::function<void(const stall_info&)> on_stall = {};  ///< default: stderr
+
+  /// Called with a printable report when tasks wait for one another in a circle. Default: stderr.
+  std::function<void(const std::string&)> on_deadlock = {};
+
+  /// Catch a stack overflow on an alternate stack and name the task before dying of it.
+  bool report_stack_overflow = true;
+
+  /// How long a thread of the blocking pool stays when it has nothing to do.
+  std::chrono::nanoseconds blocking_idle = std::chrono::seconds(10);
+};
+
+}  // namespace weft

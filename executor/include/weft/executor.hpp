@@ -1,0 +1,23 @@
+#pragma once
+// All of weft::executor.
+
+#include "weft/cancel.hpp"
+#include "weft/config.hpp"
+#include "weft/cpu_pool.hpp"
+#include "weft/deadline.hpp"
+#include "weft/error.hpp"
+#include "weft/future.hpp"
+#include "weft/gather.hpp"
+#include "weft/inspect.hpp"
+#include "weft/lazy.hpp"
+#include "weft/loop.hpp"
+#include "weft/promise.hpp"
+#include "weft/result.hpp"
+#include "weft/runtime.hpp"
+#include "weft/simulation.hpp"
+#include "weft/spawn.hpp"
+#include "weft/stack.hpp"
+#include "weft/statistics.hpp"
+#include "weft/this_fiber.hpp"
+#include "weft/timeout.hpp"
+#include "weft/waiter.hpp"

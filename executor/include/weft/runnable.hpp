@@ -1,0 +1,53 @@
+#pragma once
+// What a loop can be asked to run.
+
+#include <cstdint>
+#include <exception>
+
+namespace weft::detail {
+
+struct agent;
+
+/// An intrusive entry of a ready queue, an inbox or a steal ring. It is in at most one of them at a time.
+class runnable {
+ public:
+  enum class kind : std::uint8_t {
+    start,   ///< run() on a fresh stack
+    resume,  ///< a `resumption`: switch to its fiber, which is parked
+    call     ///< run() at once on the loop's own stack: short, waits for nothing, runs no user code
+  };
+
+  virtual void run() noexcept = 0;
+  /// Called instead of run() when no stack could be had.
+  virtual void fail(std::exception_ptr error) noexcept = 0;
+  /// The stack wanted by a `start`, in bytes; 0 for the runtime's default.
+  [[nodiscard]] virtual std::uint32_t stack_size() const noexcept { return 0; }
+
+  runnable* next = nullptr;
+  kind how = kind::start;
+
+ protected:
+  explicit runnable(kind k) noexcept : how(k) {}
+  ~runnable() = default;
+};
+
+/// The entry of a parked fiber; lives in its control block.
+class resumption final : public runnable {
+ public:
+  explicit resumption(agent& a) noexcept : runnable(kind::resume), who(a) {}
+  void run() noexcept override {}
+  void fail(std::exception_ptr) noexcept override {}
+  agent& who;
+};
+
+/// A `call` that posts itself, runs once and owns itself.
+class message : public runnable {
+ public:
+  void fail(std::exception_ptr) noexcept final {}
+
+ protected:
+  message() noexcept : runnable(kind::call) {}
+  ~message() = default;
+};
+
+}  // namespace weft::detail

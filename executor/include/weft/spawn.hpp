@@ -1,0 +1,172 @@
+#pragma once
+// spawn, spawn_cpu, spawn_blocking: work that starts at once and gives a future.
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include "weft/blocking_pool.hpp"
+#include "weft/cpu_pool.hpp"
+#include "weft/future.hpp"
+#include "weft/task.hpp"
+
+namespace weft {
+
+/// May start on any loop: idle loops take such tasks from busy ones. Once started it stays where it is.
+inline constexpr detail::place anywhere{detail::place::how::anywhere};
+/// On the caller's loop, but under no scope of the caller: no deadline, no parent's cancellation.
+inline constexpr detail::place detached{detail::place::how::detached};
+/// On that loop. Throws std::out_of_range from spawn when there is no such loop.
+constexpr detail::place on_loop(unsigned index) noexcept { return {detail::place::how::on_loop, index}; }
+
+namespace detail {
+
+/// A task and its result in one allocation.
+template <class F, class T>
+class spawned final : public future_state<T>, public task_core {
+ public:
+  template <class G>
+  spawned(flavour what, const task_options& options, std::source_location site, G&& f)
+      : future_state<T>(1 + future_core::one_hold), task_core(what, options, site), body_(std::forward<G>(f)) {}
+
+ private:
+  ~spawned() override {}
+  void execute() override {
+    struct end {
+      F& body;
+      ~end() { body.~F(); }
+    } const end{body_};
+    emplace_result(*static_cast<future_state<T>*>(this), [this]() -> T { return std::invoke(std::move(body_)); });
+  }
+  void discard() noexcept override { body_.~F(); }
+  void complete() noexcept override { this->publish(); }
+  void complete_with(std::exception_ptr error, bool was_cancelled) noexcept override {
+    this->drop_value();
+    this->set_error(std::move(error), was_cancelled);
+    this->publish();
+  }
+  void hold() noexcept override { this->add_hold(); }
+  void release() noexcept override { this->drop_hold(); }
+  void request_cancel(cancel_reason reason, std::uint64_t by) noexcept override {
+    task_core::request_cancel(reason, by);
+  }
+  [[nodiscard]] task_info producer() const override { return info(); }
+  [[nodiscard]] std::uint64_t producer_id() const noexcept override { return id(); }
+  void destroy() noexcept override { delete this; }
+
+  union {
+    F body_;
+  };
+};
+
+/// The function to run: a lazy gives up the one it holds, anything else is itself.
+template <class F>
+decltype(auto) body_of(F&& f) {
+  if constexpr (requires { std::forward<F>(f).take_body(); })
+    return std::forward<F>(f).take_body();
+  else
+    return std::forward<F>(f);
+}
+
+template <class F>
+using body_t = std::decay_t<decltype(body_of(std::declval<F>()))>;
+template <class F>
+using spawned_result_t = std::invoke_result_t<body_t<F>>;
+
+template <class F>
+concept spawnable = std::invocable<body_t<F>>;
+
+template <class F, class Start>
+future<spawned_result_t<F>> spawn_as(task_core::flavour what, const task_options& options, F&& f,
+                                     std::source_location site, Start start) {
+  using T = spawned_result_t<F>;
+  auto* task = new spawned<body_t<F>, T>(what, options, site, body_of(std::forward<F>(f)));
+  future<T> handle = future_access::adopt<T>(task);
+  struct undo {  // start() threw: the record never ran
+    spawned<body_t<F>, T>* task;
+    ~undo() {
+      if (task) static_cast<task_core*>(task)->never_started();
+    }
+  } guard{task};
+  start(*task);
+  guard.task = nullptr;
+  return handle;
+}
+
+}  // namespace detail
+
+/// Starts f as a fiber on the caller's loop, where it stays for life; from a CPU task or a blocking call, on the loop
+/// that spawned that; from a thread outside weft, anywhere. f is copied or moved and gone before the result is seen.
+///
+/// Suspends: never; f runs when the caller waits or ends.
+/// Cancel:   not a cancellation point. The task belongs to the caller's innermost scope and is cancelled with it.
+/// Threads:  any, while a runtime runs.
+/// Ordering: what the caller wrote is visible to f. Tasks of one loop start in the order they were spawned.
+/// Throws:   no_runtime; std::bad_alloc. What f throws comes out of the future.
+template <detail::spawnable F>
+[[nodiscard]] auto spawn(F&& f, std::source_location site = std::source_location::current()) {
+  return detail::spawn_as(detail::task_core::flavour::fiber, {}, std::forward<F>(f), site,
+                          [](detail::task_core& task) { detail::start_task(task, {}); });
+}
+/// spawn with a place: `anywhere`, `on_loop(i)`, `detached`. Throws std::out_of_range when there is no such loop.
+template <detail::spawnable F>
+[[nodiscard]] auto spawn(detail::place where, F&& f, std::source_location site = std::source_location::current()) {
+  return detail::spawn_as(detail::task_core::flavour::fiber, {}, std::forward<F>(f), site,
+                          [where](detail::task_core& task) { detail::start_task(task, where); });
+}
+/// spawn with a name or a stack size. Throws std::invalid_argument when the stack is too small.
+template <detail::spawnable F>
+[[nodiscard]] auto spawn(const task_options& options, F&& f,
+                         std::source_location site = std::source_location::current()) {
+  return detail::spawn_as(detail::task_core::flavour::fiber, options, std::forward<F>(f), site,
+                          [](detail::task_core& task) { detail::start_task(task, {}); });
+}
+/// spawn with both.
+template <detail::spawnable F>
+[[nodiscard]] auto spawn(detail::place where, const task_options& options, F&& f,
+                         std::source_location site = std::source_location::current()) {
+  return detail::spawn_as(detail::task_core::flavour::fiber, options, std::forward<F>(f), site,
+                          [where](detail::task_core& task) { detail::start_task(task, where); });
+}
+
+/// Starts f on the CPU pool (oneTBB). oneTBB's algorithms work inside it, and it may wait for anything; at a wait it
+/// may go on on another thread, so keep no thread-local address and no std::mutex over one.
+///
+/// Suspends: never.
+/// Cancel:   not a cancellation point. f sees a request at its waits and in check_cancelled().
+/// Threads:  any, while a runtime runs.
+/// Ordering: what the caller wrote is visible to f.
+/// Throws:   no_runtime; std::bad_alloc. What f throws comes out of the future.
+template <detail::spawnable F>
+[[nodiscard]] auto spawn_cpu(F&& f, std::source_location site = std::source_location::current()) {
+  return detail::spawn_as(detail::task_core::flavour::cpu, {}, std::forward<F>(f), site, detail::start_cpu_task);
+}
+template <detail::spawnable F>
+[[nodiscard]] auto spawn_cpu(const task_options& options, F&& f,
+                             std::source_location site = std::source_location::current()) {
+  return detail::spawn_as(detail::task_core::flavour::cpu, options, std::forward<F>(f), site, detail::start_cpu_task);
+}
+
+/// Starts f on a thread that may block, for calls that know nothing of fibers.
+///
+/// Suspends: never.
+/// Cancel:   not a cancellation point. A call that has started cannot be stopped; one that has not never starts.
+/// Threads:  any, while a runtime runs.
+/// Ordering: what the caller wrote is visible to f. Calls start in the order they were spawned.
+/// Throws:   no_runtime; std::bad_alloc. What f throws comes out of the future.
+template <detail::spawnable F>
+[[nodiscard]] auto spawn_blocking(F&& f, std::source_location site = std::source_location::current()) {
+  return detail::spawn_as(detail::task_core::flavour::blocking, {}, std::forward<F>(f), site,
+                          detail::start_blocking_task);
+}
+template <detail::spawnable F>
+[[nodiscard]] auto spawn_blocking(const task_options& options, F&& f,
+                                  std::source_location site = std::source_location::current()) {
+  return detail::spawn_as(detail::task_core::flavour::blocking, options, std::forward<F>(f), site,
+                          detail::start_blocking_task);
+}
+
+}  // namespace weft

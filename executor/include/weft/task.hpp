@@ -1,0 +1,129 @@
+#pragma once
+// The record of a task: what it has besides its result. One allocation holds both, and the closure.
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <source_location>
+#include <string>
+#include <string_view>
+
+#include "weft/cancel.hpp"
+#include "weft/config.hpp"
+#include "weft/runnable.hpp"
+
+namespace weft {
+
+/// Names and sizes of a task. Combines with a place: `spawn(weft::anywhere, {.name = "fetch"}, f)`.
+struct task_options {
+  std::string_view name = {};  ///< copied
+  std::size_t stack_size = 0;  ///< bytes; 0 for the runtime's default. Below min_stack_size: std::invalid_argument
+};
+
+namespace detail {
+
+/// Where a task is to run.
+struct place {
+  enum class how : std::uint8_t { here, anywhere, on_loop, detached };
+  how what = how::here;
+  unsigned index = 0;
+};
+
+/// A task's record from its spawn to its end. Belongs to two loops at the most:
+///   home    where it runs (for a fiber); set when it starts, for good.
+///   origin  the loop that spawned it, directly or through CPU tasks and threads: keeps it in its parent's list of
+///           children, and forgets it there when it is done.
+class task_core : public runnable {
+ public:
+  enum class flavour : std::uint8_t { fiber, cpu, blocking };
+  enum class stage : std::uint8_t { created, adopted, started, finished };
+
+  task_core(flavour what, const task_options& options, std::source_location where);
+  ~task_core();
+
+  [[nodiscard]] task_info info() const;
+  [[nodiscard]] std::uint64_t id() const noexcept { return own.id(); }
+  [[nodiscard]] flavour what() const noexcept { return flavour_; }
+  [[nodiscard]] std::uint32_t stack_size() const noexcept final { return stack_size_; }
+  [[nodiscard]] bool cancel_asked() const noexcept { return asked_.load(std::memory_order_acquire) != 0; }
+  [[nodiscard]] std::uint64_t parent() const noexcept { return parent_; }
+
+  /// Asks the task to end. Any thread; any number of times; does nothing once it has finished.
+  void request_cancel(cancel_reason reason, std::uint64_t by) noexcept;
+
+  void run() noexcept final;
+  void fail(std::exception_ptr error) noexcept final;
+
+  /// The record was made but could not be started.
+  void never_started() noexcept;
+
+  /// What the record is told on its origin's loop: adopt it, or forget it.
+  void on_origin() noexcept;
+  /// Runs the body on the calling agent, on the CPU pool or a blocking thread.
+  void run_off_loop(agent& a) noexcept;
+  /// Instead, when no stack or thread could be had.
+  void fail_off_loop(std::exception_ptr error) noexcept;
+
+ protected:
+  /// Runs the closure, stores what it gives and destroys the closure.
+  virtual void execute() = 0;
+  /// Destroys a closure that will not run.
+  virtual void discard() noexcept = 0;
+  /// Publishes what execute() stored, or the error that comes instead.
+  virtual void complete() noexcept = 0;
+  virtual void complete_with(std::exception_ptr error, bool was_cancelled) noexcept = 0;
+  /// Counts the record up or down by one holder.
+  virtual void hold() noexcept = 0;
+  virtual void release() noexcept = 0;
+
+ private:
+  friend class loop_core;
+  friend class scope;
+  friend struct cancel_message;
+  friend class runtime_core;
+  friend void start_task(task_core&, place);
+  friend void start_off_loop(task_core&, void (*)(task_core&));
+
+  static void pass_on(scope& from, scope& to) noexcept;
+  void begin(agent& a) noexcept;
+  void end(agent& a) noexcept;
+  void execute_guarded() noexcept;
+  void finished() noexcept;
+  bool ask(cancel_reason reason) noexcept;
+  bool cancel_unless_here(cancel_reason reason, std::uint64_t by) noexcept;
+  void wake_off_loop() noexcept;
+  void ask_late() noexcept;
+  void inherit(const agent* spawner) noexcept;
+  void link_under(scope& parent) noexcept;
+  void unlink() noexcept;
+
+  const flavour flavour_;
+  // Handshake between the spawner's loop, which adopts the record, and the end of the task on another thread:
+  // whoever comes second does the work of both.
+  std::atomic<stage> stage_{stage::created};
+  bool linked_ = false;
+  bool to_steal_ = false;
+  std::uint8_t target_ = 0;  // 1 + the loop asked for, from off the loops
+  std::uint32_t stack_size_ = 0;
+  std::atomic<std::uint8_t> asked_{0};  // 0, or 1 + the reason of the first request
+
+ public:
+  std::atomic<loop_core*> home{nullptr};
+  loop_core* origin = nullptr;
+  scope own;
+  std::atomic<agent*> runs_on{nullptr};
+
+ private:
+  task_core* next_sibling_ = nullptr;
+  task_core** previous_sibling_ = nullptr;
+  scope* adopt_under_ = nullptr;
+  std::uint64_t parent_ = 0;
+  std::source_location site_;
+  char* name_ = nullptr;
+};
+
+/// Hands a new record to the runtime. Throws no_runtime, std::out_of_range (no such loop); then nothing was spawned.
+void start_task(task_core& task, place where);
+
+}  // namespace detail
+}  // namespace weft

@@ -1,0 +1,147 @@
+#pragma once
+// How anything in weft waits. Every blocking primitive is written once, on these:
+//
+//   checkpoint();                          // the caller may be cancelled here
+//   waiter w(wait_kind::other, this);      // announces a wait of whoever runs here: fiber, CPU task, thread
+//   ...publish w.handle() where a waker will find it...
+//   switch (w.suspend(deadline)) { ... }   // exactly one of woken, timed_out, cancelled
+//
+// An agent is who waits. Its `word` holds a wait's number and state; whoever moves the state from `waiting` decides
+// that wait, and nobody else touches it. Agents live in memory that stays readable while the runtime lives, so a waker
+// that comes late finds a newer number and goes away. Model: tests/model/park_wake.pml.
+
+#include <atomic>
+#include <cstdint>
+
+#include "weft/deadline.hpp"
+#include "weft/runnable.hpp"
+#include "weft/timer.hpp"
+
+namespace weft {
+
+/// What a wait is for, as reports name it.
+enum class wait_kind : std::uint8_t { none, future, timer, readable, writable, io, lock, channel, turn, other };
+const char* to_string(wait_kind kind) noexcept;
+
+/// How a wait ended.
+enum class wake_reason : std::uint8_t { woken = 2, timed_out = 3, cancelled = 4 };
+
+namespace detail {
+
+class loop_core;
+class scope;
+class task_core;
+
+/// Who can wait. A fiber's and a CPU task's lies in the control block of its stack; a thread's is never freed.
+struct agent {
+  enum class kind : std::uint8_t { fiber, cpu, body, thread };
+  enum state : std::uint64_t { running = 0, waiting = 1, state_mask = 7, one_wait = 8 };
+
+  explicit agent(kind k) noexcept : what(k) {}
+
+  // Who may touch what:
+  //   word         the agent starts and ends a wait; wakers decide it, a fiber's own loop with a plain store, others
+  //                with a CAS.
+  //   hint         set by whoever cancels a scope the agent may be in; cleared by the agent.
+  //   cancellable  written by the agent before a wait; read by cancellers of CPU tasks and threads.
+  //   the atomics under "for reports"  written by the agent, read by anybody, without order.
+  //   the rest     the agent; for a parked fiber also its loop.
+  std::atomic<std::uint64_t> word{0};
+  std::atomic<bool> hint{false};
+  std::atomic<bool> cancellable{false};
+  const kind what;
+  std::uint8_t shields = 0;
+  std::uint8_t turn = 0;  ///< counts checkpoints that did not switch
+  loop_core* home = nullptr;
+  resumption entry{*this};  ///< what its loop is given to resume it
+  task_core* task = nullptr;
+  scope* innermost = nullptr;
+  void (*deliver)(agent&) noexcept = nullptr;  ///< resumes an agent that is no fiber
+
+  // For reports.
+  std::atomic<std::uint64_t> task_id{0};
+  std::atomic<std::uint64_t> parent_id{0};
+  std::atomic<const void*> site{nullptr};  ///< the bits of a std::source_location
+  std::atomic<wait_kind> waits_for{wait_kind::none};
+  std::atomic<const void*> target{nullptr};
+  std::atomic<std::uint64_t> target_task{0};
+  std::atomic<char> name[32] = {};  ///< cut to fit; written before task_id
+};
+
+/// The agent that runs here; null on a loop's own stack and on a plain thread that has not waited yet.
+agent* current_agent() noexcept;
+/// The agent that runs here; makes one for a plain thread. Throws bad_wait on a loop's own stack, and wait_in_algorithm
+/// in a oneTBB algorithm that weft did not start.
+agent& waiting_agent();
+
+}  // namespace detail
+
+/// Wakes one wait. Cheap to copy, valid for as long as the runtime lives; after the wait was decided it does nothing.
+/// Only one caller may wake with `woken`: whoever took the waker from where it was published.
+class waker {
+ public:
+  waker() noexcept = default;
+  /// True when this call decided the wait. Touches nothing of the waiter afterwards.
+  ///
+  /// Suspends: never.
+  /// Cancel:   not a cancellation point.
+  /// Threads:  any.
+  /// Ordering: writes before wake() are visible to the woken agent.
+  /// Throws:   nothing.
+  bool wake(wake_reason reason = wake_reason::woken) const noexcept;
+
+  /// False once the wait was decided.
+  [[nodiscard]] bool waits() const noexcept { return who_ && who_->word.load(std::memory_order_acquire) == word_; }
+
+ private:
+  friend class waiter;
+  waker(detail::agent* who, std::uint64_t word) noexcept : who_(who), word_(word) {}
+  detail::agent* who_ = nullptr;
+  std::uint64_t word_ = 0;
+};
+
+/// One wait of the calling agent, on its frame.
+class waiter {
+ public:
+  /// Announces a wait. `target` is what reports name; `target_task` the id of the task waited for, if it is one.
+  explicit waiter(wait_kind kind, const void* target = nullptr, std::uint64_t target_task = 0);
+  /// Ends the wait; one that was never suspended is taken back.
+  ~waiter();
+  waiter(const waiter&) = delete;
+  waiter& operator=(const waiter&) = delete;
+
+  [[nodiscard]] waker handle() const noexcept { return waker(&agent_, word_); }
+
+  /// Gives the core to others until the wait is decided. Once only.
+  ///
+  /// Suspends: always, unless it was decided already.
+  /// Cancel:   gives wake_reason::cancelled; nothing is thrown.
+  /// Threads:  the agent that made the waiter.
+  /// Ordering: what the waker wrote before wake() is visible.
+  /// Throws:   std::bad_alloc when a deadline could not be armed; the wait is then over.
+  wake_reason suspend(deadline until = {});
+
+  /// The same, deaf to cancellation.
+  wake_reason suspend_shielded(deadline until = {});
+
+ private:
+  wake_reason park(deadline until, bool deaf);
+
+  detail::agent& agent_;
+  std::uint64_t word_;
+};
+
+/// A cancellation point that also takes turns: throws cancelled when a scope around the caller was cancelled, and every
+/// 128th time lets the other fibers of the loop run. A wait begins with one.
+void checkpoint();
+
+namespace detail {
+/// Lets the other fibers of the loop run (another thread, off a loop). No cancellation point.
+void take_turns() noexcept;
+/// Resumes an agent that has parked outside any wait of its own. Any thread; touches it no more afterwards.
+void resume(agent& a) noexcept;
+/// The cancellation half of checkpoint().
+void throw_if_cancelled(agent& who);
+}  // namespace detail
+
+}  // namespace weft

@@ -1,0 +1,49 @@
+#include "asio_driver.hpp"
+
+#include <asio/post.hpp>
+
+namespace weft::detail {
+namespace {
+
+std::chrono::steady_clock::time_point to_steady(clock::time_point when) noexcept {
+  return std::chrono::steady_clock::time_point(
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(when.time_since_epoch()));
+}
+
+}  // namespace
+
+// UNSAFE_IO: the reactor takes no locks, for all IO is this thread's; the scheduler does, for wake() posts.
+asio_driver::asio_driver()
+    : context_(ASIO_CONCURRENCY_HINT_UNSAFE_IO), work_(asio::make_work_guard(context_)), timer_(context_) {}
+
+void asio_driver::poll(clock::time_point until) {
+  if (until == clock::time_point::min()) {
+    context_.poll();
+    return;
+  }
+  // A timer armed for later than needed is armed anew; one armed for earlier wakes the loop once for nothing, which is
+  // cheaper than two system calls a sleep.
+  if (until < armed_) {
+    armed_ = until;
+    timer_.expires_at(to_steady(until));
+    timer_.async_wait([this](const asio::error_code& error) {
+      if (!error) armed_ = clock::time_point::max();
+    });
+  }
+  // One handler at a time: after it the loop runs the fiber that it made ready. The next handlers of the same batch
+  // come out without a system call.
+  context_.run_one();
+}
+
+void asio_driver::wake() noexcept {
+  // Posting ends the sleep in epoll_wait; the handler itself has nothing to do. Asio allocates its record, so a
+  // program out of memory ends here.
+  asio::post(context_, [] {});
+}
+
+clock::time_point asio_driver::now() const noexcept {
+  return clock::time_point(
+      std::chrono::duration_cast<clock::duration>(std::chrono::steady_clock::now().time_since_epoch()));
+}
+
+}  // namespace weft::detail

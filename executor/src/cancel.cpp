@@ -1,0 +1,181 @@
+#include "weft/cancel.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <vector>
+
+#include "cancellation.hpp"
+#include "runtime_core.hpp"
+#include "scheduler.hpp"
+#include "weft/task.hpp"
+
+namespace weft {
+namespace detail {
+
+namespace {
+
+// Ids of scopes that are blocks; tasks' ids, made by loops, have a nonzero low byte.
+std::uint64_t next_scope_id() noexcept {
+  thread_local std::uint64_t next = 0;
+  static std::atomic<std::uint64_t> blocks{1};
+  if (next % 1024 == 0) next = blocks.fetch_add(1, std::memory_order_relaxed) * 1024;
+  return next++ << 8;
+}
+
+bool is_fiber(const agent& a) noexcept { return a.what == agent::kind::fiber; }
+
+}  // namespace
+
+void scope::enter(agent& who, deadline until, bool shield) noexcept {
+  id_ = next_scope_id();
+  owner_ = &who;
+  outer_ = who.innermost;
+  until_ = until;
+  if (!shield && outer_) until_ = std::min(until_, outer_->until_);
+  shield_ = shield;
+  uncaught_ = static_cast<std::uint16_t>(std::uncaught_exceptions());
+  who.innermost = this;
+  if (shield) ++who.shields;
+}
+
+void scope::leave() noexcept {
+  owner_->innermost = outer_;
+  if (shield_) --owner_->shields;
+  if (requested() && !shield_) {
+    bool still = false;
+    for (const scope* s = outer_; s; s = s->outer_) still |= s->requested();
+    owner_->hint.store(still, std::memory_order_relaxed);
+  }
+  if (children) task_core::pass_on(*this, outer_ ? *outer_ : owner_->home->root);
+}
+
+bool scope::mark(cancel_reason reason, std::uint64_t by) noexcept {
+  if (requested()) return false;
+  by_.store(by, std::memory_order_relaxed);
+  reason_.store(reason, std::memory_order_relaxed);
+  return !requested_.exchange(true, std::memory_order_seq_cst);
+}
+
+// The tree below may be deep, so it is walked with a list of its own, not by recursion.
+void scope::cancel_here(cancel_reason reason, std::uint64_t by) noexcept {
+  if (mark(reason, by)) pass_on_cancel(reason, by);
+}
+
+void scope::pass_on_cancel(cancel_reason reason, std::uint64_t by) noexcept {
+  std::vector<scope*> marked{this};
+  while (!marked.empty()) {
+    scope& s = *marked.back();
+    marked.pop_back();
+    scope* from = &s;  // the innermost scope of its owner that no shield protects from s
+    if (agent* owner = s.owner_) {
+      owner->hint.store(true, std::memory_order_relaxed);
+      auto& f = static_cast<fiber_agent&>(*owner);
+      const auto word = f.word.load(std::memory_order_relaxed);
+      // If the owner is the caller itself, it sees the mark at its next wait.
+      if (owner != tl_agent && (word & agent::state_mask) == agent::waiting &&
+          f.cancellable.load(std::memory_order_relaxed) && cancelled_scope(f, f.uncaught()))
+        decide(f, word, wake_reason::cancelled);
+      from = owner->innermost;
+      for (scope* inner = owner->innermost; inner && inner != &s; inner = inner->outer_)
+        if (inner->shield_) from = inner->outer_;
+    }
+    for (scope* inner = from; inner; inner = inner == &s ? nullptr : inner->outer_)
+      for (task_core* child = inner->children; child; child = child->next_sibling_)
+        if (child->cancel_unless_here(reason, by) && child->own.mark(reason, by)) marked.push_back(&child->own);
+  }
+}
+
+scope* cancelled_scope(agent& a, unsigned uncaught) noexcept {
+  scope* found = nullptr;
+  for (scope* s = a.innermost; s; s = s->outer()) {
+    if (uncaught > s->uncaught()) break;  // it was entered before the exception, and so were those around it
+    if (s->is_shield()) break;
+    if (!is_fiber(a) && s->until().passed()) s->mark(cancel_reason::deadline, 0);
+    if (s->requested()) found = s;
+  }
+  return found;
+}
+
+scope* cancelled_scope(agent& a) noexcept {
+  if (is_fiber(a) && !a.hint.load(std::memory_order_relaxed)) return nullptr;
+  return cancelled_scope(a, static_cast<unsigned>(std::uncaught_exceptions()));
+}
+
+deadline deadline_of_scopes(agent& a) noexcept {
+  const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
+  const scope* s = a.innermost;
+  return s && !s->is_shield() && uncaught <= s->uncaught() ? s->until() : deadline::never();
+}
+
+deadline inherited_deadline(agent& a) noexcept {
+  const deadline until = a.task->own.until();
+  if (until.is_never() || a.shields > 0 || std::uncaught_exceptions() > 0) return deadline::never();
+  return until;
+}
+
+[[gnu::cold]] void throw_scope(agent& a, scope& s) {
+  ++s.thrown;
+  if (s.thrown > 1) take_turns();  // whoever catches it and waits again must not take the loop away
+  if (s.thrown == 1000)
+    std::fprintf(stderr,
+                 "weft: task #%llu has been told 1000 times that it is cancelled and goes on; "
+                 "a catch (...) around a wait must rethrow weft::cancelled\n",
+                 static_cast<unsigned long long>(a.task_id.load(std::memory_order_relaxed)));
+  throw cancelled(s.reason(), s.id(), s.by());
+}
+
+void throw_if_cancelled(agent& a) {
+  if (scope* s = cancelled_scope(a)) throw_scope(a, *s);
+}
+
+void throw_cancelled(agent& a) {
+  if (scope* s = cancelled_scope(a)) throw_scope(a, *s);
+  throw cancelled(cancel_reason::user, 0, 0);
+}
+
+// --- blocks ---
+
+timed_scope::timed_scope(deadline until) {
+  agent& a = waiting_agent();
+  scope_.enter(a, until, false);
+  if (!is_fiber(a)) return;  // its waits look at the deadline themselves
+  if (until.is_never()) return;
+  alarm_.what = &scope_;
+  alarm_.expired = &expired;
+  armed_on_ = a.home;
+  try {
+    armed_on_->arm(alarm_, until.when());
+  } catch (...) {
+    scope_.leave();
+    throw;
+  }
+}
+
+timed_scope::~timed_scope() {
+  if (armed_on_) armed_on_->disarm(alarm_);
+  scope_.leave();
+}
+
+void timed_scope::expired(timer& t) noexcept { static_cast<alarm&>(t).what->cancel_here(cancel_reason::deadline, 0); }
+
+shield_scope::shield_scope() { scope_.enter(waiting_agent(), deadline::never(), true); }
+shield_scope::~shield_scope() { scope_.leave(); }
+
+}  // namespace detail
+
+void check_cancelled() {
+  if (detail::agent* a = detail::current_agent()) detail::throw_if_cancelled(*a);
+}
+
+bool cancel_requested() noexcept {
+  detail::agent* a = detail::current_agent();
+  return a && detail::cancelled_scope(*a);
+}
+
+deadline current_deadline() noexcept {
+  detail::agent* a = detail::current_agent();
+  return a && a->innermost ? a->innermost->until() : deadline::never();
+}
+
+}  // namespace weft

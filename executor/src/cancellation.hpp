@@ -1,0 +1,28 @@
+#pragma once
+// The inside of cancellation: which scope of an agent is in force.
+
+#include "weft/cancel.hpp"
+#include "weft/waiter.hpp"
+
+namespace weft::detail {
+
+/// Moves a wait from `word` (waiting) to `reason` and resumes the agent. False when it was decided before.
+bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept;
+/// The same by the agent itself, which goes on without being resumed.
+bool decide_own(agent& a, std::uint64_t word, wake_reason reason) noexcept;
+/// The deadline that the agent's task got from its parent, where it takes effect on the calling agent.
+deadline inherited_deadline(agent& a) noexcept;
+
+/// The outermost cancelled scope that takes effect on the calling agent now; null if there is none.
+scope* cancelled_scope(agent& a) noexcept;
+/// The same for a fiber that is parked with `uncaught` exceptions in flight; on its loop.
+scope* cancelled_scope(agent& a, unsigned uncaught) noexcept;
+/// The earliest deadline of the scopes that take effect on the calling agent.
+deadline deadline_of_scopes(agent& a) noexcept;
+/// After a wait that ended as cancelled.
+[[noreturn]] void throw_cancelled(agent& a);
+
+/// Parks an agent that is no fiber until its wait `word` is decided, if need be by the deadline.
+void park_off_loop(agent& a, std::uint64_t word, deadline until);
+
+}  // namespace weft::detail

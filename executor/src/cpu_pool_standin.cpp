@@ -1,0 +1,75 @@
+// A CPU pool of plain threads, for ThreadSanitizer, which cannot see into Debian's oneTBB. Same stacks, same waits;
+// no algorithms.
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "cpu_runner.hpp"
+#include "weft/cpu_pool.hpp"
+
+namespace weft::detail {
+namespace {
+
+class standin_pool final : public cpu_runner {
+ public:
+  explicit standin_pool(const config& c) : cpu_runner(c) {
+    for (unsigned i = 0; i < c.cpu_workers; ++i) threads_.emplace_back([this] { run(); });
+  }
+  ~standin_pool() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    for (auto& t : threads_) t.join();
+  }
+  [[nodiscard]] unsigned workers() const noexcept override { return static_cast<unsigned>(threads_.size()); }
+
+ private:
+  struct item {
+    task_core* task;
+    fiber_agent* fiber;
+  };
+
+  void submit(task_core* task, fiber_agent* f) override {
+    {
+      const std::lock_guard lock(mutex_);
+      queue_.push_back({task, f});
+    }
+    changed_.notify_one();
+  }
+
+  void run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      const item next = queue_.front();
+      queue_.pop_front();
+      lock.unlock();
+      work(next.task, next.fiber);
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<item> queue_;
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace
+
+const void* algorithm_context() noexcept { return nullptr; }
+bool in_own_algorithm(const agent*) noexcept { return false; }
+bool in_foreign_algorithm() noexcept { return false; }
+agent& body_agent() { return *current_agent(); }
+void park_body(agent&, std::uint64_t) {}
+
+std::unique_ptr<cpu_backend> make_cpu_pool(const config& c) { return std::make_unique<standin_pool>(c); }
+
+}  // namespace weft::detail

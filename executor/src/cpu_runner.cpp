@@ -1,0 +1,142 @@
+#include "cpu_runner.hpp"
+
+#include "cancellation.hpp"
+#include "overflow.hpp"
+#include "thread_agent.hpp"
+#include "weft/cpu_pool.hpp"
+
+namespace weft::detail {
+
+cpu_runner::cpu_runner(const config& c)
+    : fibers_(agent::kind::cpu, c.cpu_stack_size, c.max_stacks, &cpu_runner::fiber_main) {}
+
+namespace {
+
+// The exchange is the one transition that says who resumes: the parker, if the waker came first, else the waker.
+void deliver(agent& a) noexcept {
+  auto& f = static_cast<fiber_agent&>(a);
+  if (f.park.exchange(fiber_agent::parking::woken, std::memory_order_acq_rel) == fiber_agent::parking::parked)
+    static_cast<cpu_runner&>(runtime_core::current()->cpu()).resume(f);
+}
+
+}  // namespace
+
+void cpu_runner::work(task_core* task, fiber_agent* f) noexcept {
+  prepare_thread_for_overflow();
+  set_runs_for_weft(true);
+  if (task) {
+    try {
+      const std::lock_guard lock(mutex_);
+      f = fibers_.take();
+    } catch (...) {
+      task->fail_off_loop(std::current_exception());
+      return;
+    }
+    f->deliver = &deliver;
+    f->assigned = task;
+    f->finished = false;
+  }
+  enter(*f);
+}
+
+// On the worker's own stack. Afterwards the task is done, or parked and not ours any more.
+void cpu_runner::enter(fiber_agent& f) noexcept {
+  fiber native;
+  native.make_native();
+  agent* const outer = current_agent();
+  for (;;) {
+    f.worker = &native;
+    f.entered_in = algorithm_context();
+    f.park.store(fiber_agent::parking::running, std::memory_order_relaxed);
+    set_current_agent(&f);
+    fiber::switch_to<true>(native, f, thread_eh_globals());
+    set_current_agent(outer);
+    if (f.finished) {
+      const std::lock_guard lock(mutex_);
+      fibers_.give_back(&f);
+      fibers_.tidy(1);
+      return;
+    }
+    // Only now, off its stack, may another worker have it.
+    auto expected = fiber_agent::parking::running;
+    if (f.park.compare_exchange_strong(expected, fiber_agent::parking::parked, std::memory_order_acq_rel)) return;
+  }
+}
+
+void cpu_runner::park(fiber_agent& f) noexcept { fiber::switch_to<true>(f, *f.worker, thread_eh_globals()); }
+
+void cpu_runner::fiber_main(fiber& self) noexcept {
+  auto& me = static_cast<fiber_agent&>(self);
+  for (;;) {
+    static_cast<task_core*>(std::exchange(me.assigned, nullptr))->run_off_loop(me);
+    me.finished = true;
+    park(me);
+  }
+}
+
+void start_cpu_task(task_core& task) {
+  start_off_loop(task, [](task_core& t) { runtime_core::current()->cpu().start(t); });
+}
+
+// --- waits off the loops ---
+
+namespace {
+
+// A deadline of a wait off the loops, kept by a loop: one message arms it, another takes it away.
+struct remote_alarm final : message {
+  struct removal final : message {
+    explicit removal(remote_alarm& a) noexcept : what(a) {}
+    void run() noexcept override {
+      tl_loop->disarm(what.alarm_);
+      delete &what;
+    }
+    remote_alarm& what;
+  };
+  struct node : timer {
+    remote_alarm* back = nullptr;
+  };
+
+  remote_alarm(agent& a, std::uint64_t w, deadline d) noexcept : who(a), word(w), until(d) {
+    alarm_.back = this;
+    alarm_.expired = [](timer& t) noexcept {
+      const auto& self = *static_cast<node&>(t).back;
+      decide(self.who, self.word, wake_reason::timed_out);
+    };
+  }
+  void run() noexcept override { tl_loop->arm(alarm_, until.when()); }
+
+  agent& who;
+  const std::uint64_t word;
+  const deadline until;
+  node alarm_;
+  removal off{*this};
+};
+
+}  // namespace
+
+void park_off_loop(agent& a, std::uint64_t word, deadline until) {
+  if (a.what == agent::kind::thread) {
+    static_cast<thread_agent&>(a).block(until);
+    return;
+  }
+  remote_alarm* alarm = nullptr;
+  loop_core* keeper = nullptr;
+  if (!until.is_never()) {
+    keeper = a.task ? a.task->origin : &runtime_core::current()->any_loop();
+    alarm = new remote_alarm(a, word, until);
+    keeper->post(alarm);
+  }
+  struct disarm {
+    loop_core* keeper;
+    remote_alarm* alarm;
+    ~disarm() {
+      if (alarm) keeper->post(&alarm->off);
+    }
+  } const guard{keeper, alarm};
+  if (a.what == agent::kind::cpu)
+    cpu_runner::park(static_cast<fiber_agent&>(a));
+  else
+    park_body(a, word);
+}
+
+}  // namespace weft::detail

@@ -1,0 +1,28 @@
+#pragma once
+// What a loop needs of the world below it: time, and a place to sleep that events and other threads can end.
+// asio_driver is the real one; a simulation has its own.
+
+#include "weft/deadline.hpp"
+#include "weft/loop.hpp"
+
+namespace weft::detail {
+
+class driver {
+ public:
+  driver() = default;
+  driver(const driver&) = delete;
+  driver& operator=(const driver&) = delete;
+  virtual ~driver() = default;
+
+  /// The loop's thread only. Handles events that are there; when there are none, sleeps until one comes, `until` passes
+  /// or wake() is called. time_point::min() means not to sleep. May come back early.
+  virtual void poll(clock::time_point until) = 0;
+
+  /// Any thread. Ends a sleep, or the next one.
+  virtual void wake() noexcept = 0;
+
+  [[nodiscard]] virtual clock::time_point now() const noexcept = 0;
+  [[nodiscard]] virtual asio::io_context& context() = 0;
+};
+
+}  // namespace weft::detail

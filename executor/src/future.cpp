@@ -1,0 +1,184 @@
+#include "weft/future.hpp"
+
+#include "cancellation.hpp"
+#include "runtime_core.hpp"
+#include "scheduler.hpp"
+
+namespace weft::detail {
+
+// An agent that waits; on its frame. Model: tests/model/park_wake.pml.
+//
+// The list may still hold the node when the wait has ended otherwise (a timeout, a cancellation), and another thread
+// may be about to look at it. So the frame stays until the node is out: unlink() found it, or whoever held it has
+// written `out`, as the last thing it does to it.
+struct future_core::parked : wait_node {
+  enum : std::uint8_t { in, gone, awaited };
+
+  waker who;
+  agent* owner = nullptr;
+  std::atomic<std::uint8_t> out{in};
+
+  static void fired(wait_node& n) noexcept {
+    auto& self = static_cast<parked&>(n);
+    const waker w = self.who;
+    if (!w.wake()) self.let_go();  // else the frame may be gone
+  }
+
+  [[nodiscard]] bool dead() const noexcept { return !who.waits(); }
+
+  void let_go() noexcept {
+    agent* const a = owner;
+    if (out.exchange(gone, std::memory_order_acq_rel) == awaited) resume(*a);
+  }
+
+  // Until somebody else's hands are off the node. That somebody may be preempted, so a fiber parks.
+  void wait_until_out() noexcept {
+    if (owner->what != agent::kind::fiber) {
+      while (out.load(std::memory_order_acquire) != gone) take_turns();
+      return;
+    }
+    std::uint8_t expected = in;
+    if (out.compare_exchange_strong(expected, awaited, std::memory_order_acq_rel))
+      owner->home->suspend(static_cast<fiber_agent&>(*owner));
+  }
+};
+
+bool future_core::link(wait_node& n) noexcept {
+  std::uintptr_t head = head_.load(std::memory_order_acquire);
+  do {
+    if (head == done) return false;
+    n.next = reinterpret_cast<wait_node*>(head);
+    // release: pairs with publish() and unlink(), which read the node.
+  } while (!head_.compare_exchange_weak(head, reinterpret_cast<std::uintptr_t>(&n), std::memory_order_acq_rel,
+                                        std::memory_order_acquire));
+  return true;
+}
+
+// Takes the whole list, and puts back those who still wait. Should the future become ready meanwhile, the producer
+// finds nobody, and they are fired from here.
+// Other dead nodes are let go, not put back: two agents that put one another's back could go on for ever.
+bool future_core::unlink(wait_node& n) noexcept {
+  std::uintptr_t head = head_.load(std::memory_order_acquire);
+  do {
+    if (head == done || head == 0) return false;
+  } while (!head_.compare_exchange_weak(head, 0, std::memory_order_acq_rel, std::memory_order_acquire));
+  bool found = false;
+  wait_node* first = nullptr;
+  wait_node* last = nullptr;
+  for (auto* at = reinterpret_cast<wait_node*>(head); at;) {
+    wait_node* const node = std::exchange(at, at->next);
+    if (node == &n) {
+      found = true;
+    } else if (node->fire == &parked::fired && static_cast<parked*>(node)->dead()) {
+      static_cast<parked*>(node)->let_go();
+    } else {
+      (last ? last->next : first) = node;
+      last = node;
+    }
+  }
+  if (!first) return found;
+  last->next = nullptr;
+  head = head_.load(std::memory_order_acquire);
+  do {
+    if (head == done) {
+      last->next = nullptr;
+      fire_all(first);
+      return found;
+    }
+    last->next = reinterpret_cast<wait_node*>(head);
+  } while (!head_.compare_exchange_weak(head, reinterpret_cast<std::uintptr_t>(first), std::memory_order_acq_rel,
+                                        std::memory_order_acquire));
+  return found;
+}
+
+// Oldest first. A node is not touched after it fired.
+void future_core::fire_all(wait_node* newest) noexcept {
+  wait_node* oldest = nullptr;
+  while (newest) {
+    wait_node* const older = newest->next;
+    newest->next = oldest;
+    oldest = std::exchange(newest, older);
+  }
+  while (oldest) {
+    wait_node* const n = std::exchange(oldest, oldest->next);
+    n->fire(*n);
+  }
+}
+
+void future_core::publish() noexcept {
+  // acq_rel: the outcome is visible to whoever sees `done`, and the waiters' nodes are visible here.
+  if (const auto waiters = head_.exchange(done, std::memory_order_acq_rel))
+    fire_all(reinterpret_cast<wait_node*>(waiters));
+}
+
+bool future_core::wait_for_it(deadline until, bool deaf) {
+  const std::uint64_t producer = producer_id();
+  waiter w(wait_kind::future, this, producer);
+  parked n;
+  n.who = w.handle();
+  n.owner = &waiting_agent();
+  n.fire = &parked::fired;
+  if (producer != 0 && n.owner->task && n.owner->task->id() == producer)
+    throw bad_wait("task " + to_string(this->producer()) + " waits for its own result, which it can never have");
+  if (!link(n)) return true;
+  const wake_reason how = deaf ? w.suspend_shielded(until) : w.suspend(until);
+  if (how == wake_reason::woken) return true;
+  for (;;) {
+    if (unlink(n) || n.out.load(std::memory_order_acquire) == parked::gone) break;
+    if (ready()) {
+      n.wait_until_out();
+      break;
+    }
+    take_turns();  // another agent has the list in hand for a moment
+  }
+  if (how == wake_reason::cancelled) throw_cancelled(waiting_agent());
+  return ready();
+}
+
+bool future_core::wait(deadline until) {
+  checkpoint();
+  return ready() || wait_for_it(until, false);
+}
+
+void future_core::wait_shielded() noexcept {
+  if (!ready()) wait_for_it({}, true);
+}
+
+bool future_core::wait_owned(deadline until) {
+  try {
+    return wait(until);
+  } catch (const cancelled& c) {
+    request_cancel(c.reason(), c.by());
+    wait_shielded();
+    throw;
+  }
+}
+
+void future_core::end() noexcept {
+  if (outcome_ == outcome::error) {
+    if (reports_ && !cancelled_ && !observed_.load(std::memory_order_relaxed)) report_unhandled(producer(), error_);
+    error_.~exception_ptr();
+  }
+  destroy();
+}
+
+// --- coroutines ---
+
+void coroutine_entry::remember_loop() noexcept { loop_ = current_loop(); }
+
+void coroutine_entry::schedule() noexcept {
+  if (loop_ && current_loop() == loop_) {
+    loop_->ready(this);
+    return;
+  }
+  const visit here;
+  if (loop_core* loop = loop_ ? loop_ : here.runtime() ? &here.runtime()->any_loop() : nullptr)
+    loop->post(this);
+  else
+    run();  // no runtime any more: on the thread that made the future ready
+}
+
+// No stack could be had: it goes on on the loop's own, where its waits are errors it can see.
+void coroutine_entry::fail(std::exception_ptr) noexcept { run(); }
+
+}  // namespace weft::detail

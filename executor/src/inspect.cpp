@@ -1,0 +1,136 @@
+#include "weft/inspect.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <ostream>
+#include <sstream>
+#include <unordered_map>
+
+#include "inspect_core.hpp"
+#include "runtime_core.hpp"
+#include "weft/error.hpp"
+
+namespace weft {
+
+const char* to_string(wait_kind kind) noexcept {
+  switch (kind) {
+    case wait_kind::none:
+      return "nothing";
+    case wait_kind::future:
+      return "future";
+    case wait_kind::timer:
+      return "timer";
+    case wait_kind::readable:
+      return "readable descriptor";
+    case wait_kind::writable:
+      return "writable descriptor";
+    case wait_kind::io:
+      return "IO";
+    case wait_kind::lock:
+      return "lock";
+    case wait_kind::channel:
+      return "channel";
+    case wait_kind::turn:
+      return "its turn";
+    case wait_kind::other:
+      return "something";
+  }
+  return "something";
+}
+
+namespace detail {
+
+task_state read_agent(const agent& a, int loop) noexcept {
+  task_state state;
+  state.task.id = a.task_id.load(std::memory_order_acquire);
+  if (state.task.id == 0) return state;
+  state.task.parent = a.parent_id.load(std::memory_order_relaxed);
+  // The bits of a std::source_location, which is one pointer to static data in libstdc++ and libc++.
+  const void* site = a.site.load(std::memory_order_relaxed);
+  static_assert(sizeof(std::source_location) == sizeof(site));
+  std::memcpy(static_cast<void*>(&state.task.site), &site, sizeof(site));
+  char name[sizeof(a.name) + 1] = {};
+  for (std::size_t i = 0; i < sizeof(a.name); ++i) name[i] = a.name[i].load(std::memory_order_relaxed);
+  state.task.name = name;
+  state.where = a.what == agent::kind::fiber ? task_state::place::loop
+                : a.what == agent::kind::cpu ? task_state::place::cpu
+                                             : task_state::place::blocking;
+  state.loop = loop;
+  state.waits_for = a.waits_for.load(std::memory_order_acquire);
+  state.target = a.target.load(std::memory_order_relaxed);
+  state.target_task = a.target_task.load(std::memory_order_relaxed);
+  if (state.waits_for == wait_kind::none) {
+    state.target = nullptr;
+    state.target_task = 0;
+  }
+  if (a.task_id.load(std::memory_order_acquire) != state.task.id) state.task.id = 0;  // it ended meanwhile
+  return state;
+}
+
+std::vector<task_state> all_tasks(runtime_core& runtime) {
+  std::vector<task_state> all;
+  runtime.for_each_agent(
+      [](agent& a, int loop, void* out) {
+        task_state state = read_agent(a, loop);
+        if (state.task.id != 0) static_cast<std::vector<task_state>*>(out)->push_back(std::move(state));
+      },
+      &all);
+  return all;
+}
+
+std::vector<std::uint64_t> find_circles(const std::vector<task_state>& tasks) {
+  std::unordered_map<std::uint64_t, std::uint64_t> waits;
+  for (const auto& t : tasks)
+    if (t.target_task != 0) waits[t.task.id] = t.target_task;
+  std::vector<std::uint64_t> circles;
+  std::unordered_map<std::uint64_t, std::uint64_t> seen;  // task -> the walk that met it
+  for (const auto& [start, unused] : waits) {
+    std::uint64_t at = start;
+    while (at != 0 && !seen.contains(at)) {
+      seen[at] = start;
+      const auto it = waits.find(at);
+      at = it == waits.end() ? 0 : it->second;
+    }
+    if (at == 0 || seen[at] != start) continue;
+    const auto first = at;
+    do {
+      circles.push_back(at);
+      at = waits[at];
+    } while (at != first);
+  }
+  return circles;
+}
+
+std::string describe(const task_state& state) {
+  std::ostringstream out;
+  out << "task " << to_string(state.task) << ": ";
+  if (state.where == task_state::place::loop)
+    out << "on loop " << state.loop;
+  else
+    out << (state.where == task_state::place::cpu ? "on the CPU pool" : "in a blocking call");
+  if (state.waits_for == wait_kind::none) {
+    out << ", runs or is ready";
+  } else {
+    out << ", waits for " << to_string(state.waits_for);
+    if (state.target_task != 0)
+      out << " of task #" << state.target_task;
+    else if (state.target)
+      out << ' ' << state.target;
+  }
+  return out.str();
+}
+
+}  // namespace detail
+
+std::vector<task_state> inspect() {
+  const detail::visit here;
+  if (!here.runtime()) throw no_runtime("inspect()");
+  return detail::all_tasks(*here.runtime());
+}
+
+void dump_tasks(std::ostream& out) {
+  for (const auto& task : inspect()) out << detail::describe(task) << '\n';
+}
+
+}  // namespace weft

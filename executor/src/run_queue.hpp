@@ -1,0 +1,50 @@
+#pragma once
+// The ready queue of a loop: an intrusive FIFO that only its owner touches.
+// Unbounded, because each entry is a task or fiber that somebody already pays for: pushing allocates nothing.
+
+#include <cstddef>
+#include <utility>
+
+#include "weft/runnable.hpp"
+
+namespace weft::detail {
+
+class run_queue {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  void push(runnable* r) noexcept {
+    r->next = nullptr;
+    *(head_ ? &tail_->next : &head_) = r;
+    tail_ = r;
+    ++size_;
+  }
+
+  runnable* pop() noexcept {
+    runnable* r = head_;
+    if (r) {
+      head_ = r->next;
+      --size_;
+    }
+    return r;
+  }
+
+  /// Takes the i-th entry; i < size(). For simulation, which draws the order.
+  runnable* take(std::size_t i) noexcept {
+    runnable* before = nullptr;
+    runnable* r = head_;
+    for (; i > 0; --i) before = std::exchange(r, r->next);
+    (before ? before->next : head_) = r->next;
+    if (tail_ == r) tail_ = before;
+    --size_;
+    return r;
+  }
+
+ private:
+  runnable* head_ = nullptr;
+  runnable* tail_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace weft::detail

@@ -1,0 +1,315 @@
+#include "scheduler.hpp"
+
+#include <pthread.h>
+
+#include <array>
+
+#include "runtime_core.hpp"
+#include "weft/error.hpp"
+#include "weft/loop.hpp"
+
+namespace weft {
+namespace detail {
+
+thread_local agent* tl_agent = nullptr;
+thread_local loop_core* tl_loop = nullptr;
+
+[[gnu::noinline]] agent* current_agent() noexcept {
+  asm volatile("");
+  return tl_agent;
+}
+[[gnu::noinline]] loop_core* current_loop() noexcept {
+  asm volatile("");
+  return tl_loop;
+}
+[[gnu::noinline]] void set_current_agent(agent* a) noexcept {
+  asm volatile("");
+  tl_agent = a;
+}
+
+loop_core::loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driver> d, std::size_t stack_size,
+                     std::size_t most_stacks)
+    : runtime_(runtime), index_(index), driver_(std::move(d)), default_fibers_(&add_pool(stack_size, most_stacks)) {}
+
+loop_core::~loop_core() {
+  for (pool_list* p = pools_; p;) delete std::exchange(p, p->next);
+}
+
+fiber_pool& loop_core::add_pool(std::size_t stack_size, std::size_t most_stacks) {
+  auto* p = new pool_list{std::make_unique<fiber_pool>(agent::kind::fiber, stack_size, most_stacks, &fiber_main),
+                          pools_.load(std::memory_order_relaxed)};
+  pools_.store(p, std::memory_order_release);
+  return *p->pool;
+}
+
+std::uint64_t loop_core::next_id() noexcept { return (++ids_ << 8) | (index_ + 1); }
+
+void loop_core::enter() noexcept {
+  tl_loop = this;
+  tl_agent = nullptr;
+  globals_ = thread_eh_globals();
+  native_.make_native();
+  thread.store(static_cast<unsigned long>(::pthread_self()), std::memory_order_relaxed);
+  awake.store(true, std::memory_order_relaxed);
+}
+
+void loop_core::leave() noexcept {
+  awake.store(false, std::memory_order_relaxed);
+  tl_loop = nullptr;
+  tl_agent = nullptr;
+}
+
+void loop_core::post(runnable* r) noexcept {
+  if (inbox_.push(r)) driver_->wake();
+}
+
+// --- choosing who runs ---
+
+namespace {
+fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_agent&>(static_cast<resumption*>(r)->who); }
+}  // namespace
+
+runnable* loop_core::next() noexcept {
+  ticks.store(ticks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (budget_ == 0 || due.load(std::memory_order_relaxed)) return nullptr;  // the loop must look at the world first
+  --budget_;
+  if (runnable* r = ready_.pop()) return r;
+  return ring_.pop();
+}
+
+fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
+  if (stack_size == 0) return *default_fibers_;
+  const auto rounded = round_to_pages(stack_size);
+  if (rounded == default_fibers_->stack_size()) return *default_fibers_;
+  for (const pool_list* p = pools_; p; p = p->next)
+    if (p->pool->stack_size() == rounded) return *p->pool;
+  return add_pool(rounded, runtime_.settings().max_stacks);
+}
+
+// Null when there is none to be had; then the task has been told.
+fiber_agent* loop_core::stack_for(runnable* r) noexcept {
+  try {
+    fiber_agent* f = pool_for(r->stack_size()).take();
+    f->home = this;
+    return f;
+  } catch (...) {
+    r->fail(std::current_exception());
+    return nullptr;
+  }
+}
+
+void loop_core::switch_to(fiber& from, fiber_agent& to) noexcept {
+  tl_agent = &to;
+  running.store(&to, std::memory_order_relaxed);
+  fiber::switch_to<false>(from, to, globals_);
+}
+
+void loop_core::switch_to_loop(fiber& from) noexcept {
+  tl_agent = nullptr;
+  running.store(nullptr, std::memory_order_relaxed);
+  fiber::switch_to<false>(from, native_, globals_);
+}
+
+void loop_core::start_or_resume(fiber& from, runnable* r) noexcept {
+  if (r->how == runnable::kind::resume) {
+    switch_to(from, fiber_of(r));
+  } else if (fiber_agent* f = stack_for(r)) {
+    f->assigned = r;
+    switch_to(from, *f);
+  }
+}
+
+void loop_core::suspend(fiber_agent& me) noexcept {
+  for (;;) {
+    runnable* r = simulated_ ? nullptr : next();
+    if (!r) {
+      switch_to_loop(me);
+      return;
+    }
+    if (r->how == runnable::kind::resume) {
+      // It may be the caller, woken before it left.
+      if (&fiber_of(r) != &me) switch_to(me, fiber_of(r));
+      return;
+    }
+    if (fiber_agent* f = stack_for(r)) {
+      f->assigned = r;
+      switch_to(me, *f);
+      return;
+    }
+    // That task could not start; try the next.
+  }
+}
+
+void loop_core::yield(fiber_agent& me) noexcept {
+  ready_.push(&me.entry);
+  suspend(me);
+}
+
+// What runs on every fiber: one task after another. A stack whose task has ended goes to the next task that has not
+// started, with no switch.
+void loop_core::fiber_main(fiber& self) noexcept {
+  auto& me = static_cast<fiber_agent&>(self);
+  loop_core& loop = *me.home;
+  for (;;) {
+    runnable* r = std::exchange(me.assigned, nullptr);
+    r->run();
+    for (;;) {
+      runnable* then = loop.simulated_ ? nullptr : loop.next();
+      if (then && then->how == runnable::kind::start) {
+        const auto wanted = then->stack_size();
+        if (wanted == 0 ? me.size == loop.default_fibers_->stack_size() : me.size == round_to_pages(wanted)) {
+          me.assigned = then;
+          break;
+        }
+      }
+      loop.pool_for(me.size).give_back(&me);  // nobody takes it before this thread has left it
+      if (!then)
+        loop.switch_to_loop(me);
+      else
+        loop.start_or_resume(me, then);
+      // Either it was taken again and has a task, or the next task could not start.
+      if (me.assigned) break;
+      loop.switch_to_loop(me);
+      break;
+    }
+  }
+}
+
+// --- the loop's own stack ---
+
+void loop_core::accept(runnable* list) noexcept {
+  while (list) {
+    runnable* r = std::exchange(list, list->next);
+    if (r->how == runnable::kind::call)
+      r->run();
+    else
+      ready_.push(r);
+  }
+}
+
+void loop_core::intake() noexcept { accept(inbox_.drain()); }
+
+void loop_core::run_one(std::size_t i) noexcept { start_or_resume(native_, ready_.take(i)); }
+
+void loop_core::offer(runnable* r) noexcept {
+  if (simulated_ || !ring_.push(r)) {
+    ready_.push(r);
+    return;
+  }
+  tell_idle();
+}
+
+// Dekker with sleep(): the task is in the ring before the mask is read; a sleeper sets its bit before it looks into the
+// rings. Model: tests/model/steal_ring.pml. (A read-modify-write, which TSan understands; a fence it does not.)
+void loop_core::tell_idle() noexcept {
+  std::uint64_t sleepers = runtime_.idle.fetch_or(0, std::memory_order_seq_cst);
+  while (sleepers != 0) {
+    const std::uint64_t one = sleepers & -sleepers;
+    if (runtime_.idle.fetch_and(~one, std::memory_order_acq_rel) & one) {
+      runtime_.loop(static_cast<std::size_t>(__builtin_ctzll(one))).wake();
+      return;
+    }
+    sleepers &= ~one;
+  }
+}
+
+bool loop_core::steal() noexcept {
+  const auto count = runtime_.loops();
+  std::array<runnable*, steal_ring::most_stolen> loot;
+  for (std::size_t i = 1; i < count; ++i) {
+    const std::size_t n = runtime_.loop((index_ + i) % count).ring_.steal(loot);
+    if (n == 0) continue;
+    ready_.push(loot[0]);
+    for (std::size_t k = 1; k < n; ++k)
+      if (!ring_.push(loot[k])) ready_.push(loot[k]);
+    if (n > 1) tell_idle();  // what is in this ring now may be taken on
+    return true;
+  }
+  return false;
+}
+
+// A spawner may have claimed our bit to have its task taken, while we found other work. Then another sleeper must
+// come for that task.
+void loop_core::leave_idle(std::uint64_t mine) noexcept {
+  if (runtime_.idle.fetch_and(~mine, std::memory_order_seq_cst) & mine) return;
+  if (ready_.empty()) return;  // we go and look into the rings ourselves
+  for (std::size_t i = 0; i < runtime_.loops(); ++i)
+    if (!runtime_.loop(i).ring_.empty()) {
+      tell_idle();
+      return;
+    }
+}
+
+void loop_core::sleep() {
+  if (runtime_.closing()) runtime_.note_busy(*this, linked > 0);
+  const std::uint64_t mine = index_ < 64 ? std::uint64_t{1} << index_ : 0;
+  const bool steals = runtime_.loops() > 1;
+  if (steals) {
+    runtime_.idle.fetch_or(mine, std::memory_order_seq_cst);
+    if (steal()) {
+      leave_idle(mine);
+      return;
+    }
+  }
+  if (inbox_.try_sleep()) {
+    awake.store(false, std::memory_order_relaxed);
+    driver_->poll(timers_.earliest());
+    awake.store(true, std::memory_order_relaxed);
+    runtime_core::notice_busy();
+    intake();
+  }
+  if (steals) leave_idle(mine);
+}
+
+void loop_core::run(const std::atomic<bool>& stop) {
+  while (!stop.load(std::memory_order_acquire)) {
+    intake();
+    if (!timers_.empty()) timers_.fire(now());
+    budget_ = switches_per_poll;
+    due.store(false, std::memory_order_relaxed);
+    runnable* r = ready_.pop();
+    if (!r) r = ring_.pop();
+    if (r) {
+      --budget_;
+      start_or_resume(native_, r);
+      if (budget_ == 0 || due.load(std::memory_order_relaxed)) {
+        // Fibers are still ready: look at the world, but do not sleep.
+        driver_->poll(clock::time_point::min());
+        // A task spawned `anywhere` must not wait for ever behind fibers that are always ready.
+        if (runnable* waiting = ring_.pop()) ready_.push(waiting);
+        default_fibers_->tidy(2);
+      }
+      continue;
+    }
+    default_fibers_->tidy(8);
+    sleep();
+  }
+}
+
+}  // namespace detail
+
+bool on_a_loop() noexcept { return detail::tl_loop && !detail::tl_loop->is_pool(); }
+
+unsigned this_loop() {
+  if (!on_a_loop()) throw no_runtime("this_loop(), called off a loop,");
+  return detail::tl_loop->index();
+}
+
+unsigned loop_count() {
+  const detail::visit here;
+  if (!here.runtime()) throw no_runtime("loop_count()");
+  return static_cast<unsigned>(here.runtime()->loops());
+}
+
+asio::io_context& this_io_context() {
+  if (!on_a_loop()) throw no_runtime("this_io_context(), called off a loop,");
+  return detail::tl_loop->io().context();
+}
+
+clock::time_point clock::now() noexcept {
+  if (detail::loop_core* loop = detail::current_loop()) return loop->now();
+  return clock::time_point(
+      std::chrono::duration_cast<clock::duration>(std::chrono::steady_clock::now().time_since_epoch()));
+}
+
+}  // namespace weft

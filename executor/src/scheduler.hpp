@@ -1,0 +1,159 @@
+#pragma once
+// One event loop: who runs next on this core.
+//
+// Who may touch what:
+//   inbox_, and wake()   any thread.
+//   ring_                this loop fills it, any loop empties it.
+//   due_                 raised by the watchdog, lowered by the loop.
+//   ticks_, busy_        written by the loop, read by the watchdog.
+//   all else             the loop's thread only; no locks.
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+
+#include "driver.hpp"
+#include "fiber_agent.hpp"
+#include "fiber_pool.hpp"
+#include "inbox.hpp"
+#include "run_queue.hpp"
+#include "steal_ring.hpp"
+#include "timer_queue.hpp"
+#include "weft/cancel.hpp"
+#include "weft/waiter.hpp"
+
+namespace weft::detail {
+
+class runtime_core;
+class loop_core;
+class task_core;
+
+// What the calling thread is doing. Only functions that cannot span a CPU task's wait may read them directly; the
+// others call current_agent() and current_loop(), which the compiler cannot cache.
+extern thread_local agent* tl_agent;
+extern thread_local loop_core* tl_loop;
+loop_core* current_loop() noexcept;
+void set_current_agent(agent* a) noexcept;
+
+class loop_core {
+ public:
+  /// Polled at least this often, in switches and stack hand-ons, so that fibers that never wait for IO cannot starve
+  /// it.
+  static constexpr unsigned switches_per_poll = 256;
+
+  loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driver> d, std::size_t stack_size,
+            std::size_t most_stacks);
+  ~loop_core();
+  loop_core(const loop_core&) = delete;
+  loop_core& operator=(const loop_core&) = delete;
+
+  // --- any thread ---
+
+  /// Hands r to this loop, and wakes it if it sleeps.
+  void post(runnable* r) noexcept;
+  void wake() noexcept { driver_->wake(); }
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  [[nodiscard]] runtime_core& runtime() const noexcept { return runtime_; }
+
+  // --- the loop's thread ---
+
+  /// Runs until stop is true. On the thread's own stack.
+  void run(const std::atomic<bool>& stop);
+
+  /// Makes the loop the calling thread's, and undoes it.
+  void enter() noexcept;
+  void leave() noexcept;
+
+  void ready(runnable* r) noexcept { ready_.push(r); }
+  /// Puts a task where other loops can take it; tells a sleeping one.
+  void offer(runnable* r) noexcept;
+
+  /// Leaves the running fiber for whoever is ready next. Comes back when it is resumed.
+  void suspend(fiber_agent& me) noexcept;
+  /// suspend(), with the caller behind whoever is ready now.
+  void yield(fiber_agent& me) noexcept;
+
+  void arm(timer& t, clock::time_point when) { timers_.add(t, when); }
+  void disarm(timer& t) noexcept { timers_.remove(t); }
+
+  [[nodiscard]] clock::time_point now() const noexcept { return driver_->now(); }
+  [[nodiscard]] driver& io() noexcept { return *driver_; }
+  [[nodiscard]] fiber_pool& fibers() noexcept { return *default_fibers_; }
+  [[nodiscard]] const fiber_pool& fibers() const noexcept { return *default_fibers_; }
+  [[nodiscard]] std::uint64_t next_id() noexcept;
+  /// Calls f(pool) for each of its pools of fibers. Any thread.
+  template <class F>
+  void for_each_pool(F f) const {
+    for (const pool_list* p = pools_.load(std::memory_order_acquire); p; p = p->next) f(*p->pool);
+  }
+
+  /// Children of no task: detached ones, those spawned from outside, those whose parent has ended.
+  scope root;
+  /// Records in lists that this loop owns.
+  std::uint64_t linked = 0;
+  bool counted_busy = false;
+
+  // --- the watchdog ---
+  std::atomic<bool> due{false};
+  std::atomic<std::uint64_t> ticks{0};  ///< grows with every switch
+  std::atomic<bool> awake{false};       ///< false while it blocks in its driver
+  std::atomic<fiber_agent*> running{nullptr};
+  std::atomic<unsigned long> thread{0};  ///< pthread_t of the loop's thread
+
+  // --- simulation: steps chosen by a seed ---
+  [[nodiscard]] std::size_t ready_count() const noexcept { return ready_.size(); }
+  void run_one(std::size_t i) noexcept;
+  void intake() noexcept;
+  [[nodiscard]] clock::time_point next_timer() const noexcept { return timers_.earliest(); }
+  void fire_timers(clock::time_point when) noexcept { timers_.fire(when); }
+  [[nodiscard]] bool has_mail() const noexcept { return !inbox_.empty(); }
+  void set_simulated(bool pool) noexcept {
+    simulated_ = true;
+    is_pool_ = pool;
+  }
+  [[nodiscard]] bool simulated() const noexcept { return simulated_; }
+  /// A simulated CPU or blocking pool: its fibers are no fibers of a loop to the program.
+  [[nodiscard]] bool is_pool() const noexcept { return is_pool_; }
+
+ private:
+  friend class runtime_core;
+
+  static void fiber_main(fiber& self) noexcept;
+  runnable* next() noexcept;
+  fiber_agent* stack_for(runnable* r) noexcept;
+  fiber_pool& pool_for(std::uint32_t stack_size);
+  fiber_pool& add_pool(std::size_t stack_size, std::size_t most_stacks);
+  void switch_to(fiber& from, fiber_agent& to) noexcept;
+  void switch_to_loop(fiber& from) noexcept;
+  void start_or_resume(fiber& from, runnable* r) noexcept;
+  void accept(runnable* list) noexcept;
+  void tell_idle() noexcept;
+  void leave_idle(std::uint64_t mine) noexcept;
+  bool steal() noexcept;
+  void sleep();
+
+  runtime_core& runtime_;
+  const unsigned index_;
+  std::unique_ptr<driver> driver_;
+  fiber native_;
+  eh_globals* globals_ = nullptr;
+  unsigned budget_ = 0;
+  bool simulated_ = false;
+  bool is_pool_ = false;
+  std::uint64_t ids_ = 0;
+  run_queue ready_;
+  timer_queue timers_;
+
+  // One pool for each size of stack that was asked for; the list only grows, so any thread may read it.
+  struct pool_list {
+    std::unique_ptr<fiber_pool> pool;
+    pool_list* next;
+  };
+  std::atomic<pool_list*> pools_{nullptr};
+  fiber_pool* default_fibers_;
+  alignas(64) inbox inbox_;
+  steal_ring ring_;
+};
+
+}  // namespace weft::detail

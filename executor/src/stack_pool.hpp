@@ -1,0 +1,87 @@
+#pragma once
+// Where stacks come from: slabs of address space, carved into equal stacks, each with a guard page at its low end.
+//
+//   low                                                              top
+//   | guard | ................ grows down ................. | resident |
+//
+// The topmost `resident` bytes of each stack are the owner's: they hold a control block that stays readable for as
+// long as the pool lives, whoever runs on the stack, so that a late waker or a looking thread may read it.
+// One thread carves and trims (or the owner locks); any thread, and the signal handler, may look.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "weft/stack.hpp"
+
+namespace weft::detail {
+
+struct stack {
+  std::byte* low = nullptr;  ///< lowest usable byte, above the guard
+  std::byte* top = nullptr;  ///< one past the highest usable byte; the control block begins here
+  explicit operator bool() const noexcept { return low != nullptr; }
+};
+
+std::size_t page_size() noexcept;
+std::size_t round_to_pages(std::size_t bytes) noexcept;
+
+class stack_pool {
+ public:
+  /// `size` is what a fiber may use, guard and control block apart; `control` the bytes of the control block.
+  stack_pool(std::size_t size, std::size_t control, std::size_t most, stack_guard guard = stack_guard::automatic);
+  ~stack_pool();
+  stack_pool(const stack_pool&) = delete;
+  stack_pool& operator=(const stack_pool&) = delete;
+
+  /// A stack never used before. Throws out_of_stacks, saying which limit was hit.
+  stack carve();
+
+  /// Gives back to the system what a stack that ran deep has committed below `keep_from`.
+  /// True when there was something to give back.
+  static bool trim(const stack& s, const void* keep_from) noexcept;
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t carved() const noexcept { return carved_.load(std::memory_order_relaxed); }
+  [[nodiscard]] stack_guard guard() const noexcept { return guard_; }
+
+  /// Calls f(control block's address) for each stack ever carved. Any thread.
+  template <class F>
+  void for_each(F f) const {
+    for (const slab* s = slabs_.load(std::memory_order_acquire); s; s = s->older)
+      for (std::size_t i = 0, n = s->used.load(std::memory_order_acquire); i < n; ++i) f(s->control(i));
+  }
+
+  /// For the signal handler: the control block of the stack whose guard page holds `address`, else null; gives the
+  /// stack's size. Async-signal-safe.
+  static void* owner_of_guard(const void* address, std::size_t& size) noexcept;
+
+ private:
+  struct slab {
+    std::byte* base = nullptr;
+    std::size_t count = 0;
+    std::size_t stride = 0;
+    std::size_t control_size = 0;
+    std::atomic<std::size_t> used{0};
+    slab* older = nullptr;
+    std::atomic<slab*> next_anywhere{nullptr};  // the list of all slabs, for the signal handler
+
+    [[nodiscard]] void* control(std::size_t i) const noexcept { return base + (i + 1) * stride - control_size; }
+  };
+
+  void add_slab();
+  [[nodiscard]] bool protect(std::byte* low) noexcept;
+
+  static std::atomic<slab*> everywhere_;
+
+  const std::size_t size_;
+  const std::size_t control_;
+  const std::size_t stride_;
+  const std::size_t most_;
+  stack_guard guard_;
+  std::atomic<slab*> slabs_{nullptr};
+  std::atomic<std::size_t> carved_{0};
+};
+
+}  // namespace weft::detail

@@ -1,0 +1,445 @@
+#include "weft/task.hpp"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "cancellation.hpp"
+#include "runtime_core.hpp"
+#include "scheduler.hpp"
+#include "thread_agent.hpp"
+#include "weft/error.hpp"
+#include "weft/stack.hpp"
+
+namespace weft {
+
+std::string to_string(const task_info& task) {
+  std::string text;
+  if (!task.name.empty()) text = "\"" + task.name + "\" ";
+  return text + "(#" + std::to_string(task.id) + "), spawned at " + task.site.file_name() + ":" +
+         std::to_string(task.site.line());
+}
+
+namespace detail {
+
+namespace {
+
+// Ids of tasks spawned off the loops: the low byte is 255, which no loop uses.
+std::uint64_t outside_id() noexcept {
+  static std::atomic<std::uint64_t> next{1};
+  return next.fetch_add(1, std::memory_order_relaxed) << 8 | 255;
+}
+
+}  // namespace
+
+namespace {
+
+// The caller's loop; null off the loops.
+loop_core* spawning_loop() noexcept {
+  loop_core* here = current_loop();
+  return here && here->is_pool() ? nullptr : here;
+}
+
+// The runtime, for a spawn from off the loops. The count keeps it from stopping before a loop has adopted the record.
+// Dekker with close(): the count is raised before `closing` is read.
+runtime_core& spawn_from_outside(const visit& here, const char* what) {
+  runtime_core* rt = here.runtime();
+  if (!rt) throw no_runtime(what);
+  rt->in_flight.fetch_add(1, std::memory_order_seq_cst);
+  if (rt->closing() && !runs_for_weft()) {
+    rt->give_up_spawn();
+    throw no_runtime(std::string(what) + ", from outside it,");
+  }
+  return *rt;
+}
+
+}  // namespace
+
+std::uint64_t current_task_id() noexcept {
+  const agent* a = current_agent();
+  return a && a->task ? a->task->id() : 0;
+}
+
+// --- a record's beginning ---
+
+task_core::task_core(flavour what, const task_options& options, std::source_location where)
+    : runnable(kind::start), flavour_(what), site_(where) {
+  if (options.stack_size != 0) {
+    if (options.stack_size < min_stack_size || options.stack_size > max_stack_size)
+      throw std::invalid_argument("task_options.stack_size is " + std::to_string(options.stack_size) +
+                                  " bytes; it must be between " + std::to_string(min_stack_size) + " and " +
+                                  std::to_string(max_stack_size));
+    stack_size_ = static_cast<std::uint32_t>(options.stack_size);
+  }
+  if (!options.name.empty()) {
+    name_ = new char[options.name.size() + 1];
+    std::memcpy(name_, options.name.data(), options.name.size());
+    name_[options.name.size()] = '\0';
+  }
+}
+
+task_core::~task_core() { delete[] name_; }
+
+task_info task_core::info() const { return {id(), parent_, name_ ? name_ : "", site_}; }
+
+void task_core::inherit(const agent* spawner) noexcept {
+  if (!spawner) return;
+  if (spawner->task) parent_ = spawner->task->id();
+  if (spawner->innermost) own.until_ = spawner->innermost->until();
+}
+
+void task_core::never_started() noexcept {
+  discard();
+  release();  // the producer's hold; the handle goes with the future
+}
+
+void task_core::link_under(scope& parent) noexcept {
+  next_sibling_ = parent.children;
+  previous_sibling_ = &parent.children;
+  if (parent.children) parent.children->previous_sibling_ = &next_sibling_;
+  parent.children = this;
+  linked_ = true;
+  ++origin->linked;
+}
+
+void task_core::unlink() noexcept {
+  *previous_sibling_ = next_sibling_;
+  if (next_sibling_) next_sibling_->previous_sibling_ = previous_sibling_;
+  linked_ = false;
+  --origin->linked;
+}
+
+void task_core::pass_on(scope& from, scope& to) noexcept {
+  task_core* first = std::exchange(from.children, nullptr);
+  if (!first) return;
+  task_core* last = first;
+  while (last->next_sibling_) last = last->next_sibling_;
+  last->next_sibling_ = to.children;
+  if (to.children) to.children->previous_sibling_ = &last->next_sibling_;
+  to.children = first;
+  first->previous_sibling_ = &to.children;
+  if (to.requested()) to.pass_on_cancel(to.reason(), to.by());
+}
+
+void start_task(task_core& task, place where) {
+  agent* const spawner = current_agent();
+  if (loop_core* here = spawning_loop()) {
+    if (where.what == place::how::on_loop && where.index >= here->runtime().loops())
+      throw std::out_of_range("on_loop(" + std::to_string(where.index) + "): this runtime has " +
+                              std::to_string(here->runtime().loops()) + " loops");
+    task.origin = here;
+    task.own.id_ = here->next_id();
+    task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
+    if (where.what != place::how::detached) task.inherit(spawner);
+    scope& parent =
+        spawner && spawner->innermost && where.what != place::how::detached ? *spawner->innermost : here->root;
+    task.link_under(parent);
+    // Spawned inside a scope that is cancelled already: it is never to start.
+    if (here->root.requested())
+      task.ask(cancel_reason::shutdown);
+    else if (&parent != &here->root)
+      if (const scope* s = cancelled_scope(*spawner)) task.ask(s->reason());
+    if (where.what == place::how::anywhere) {
+      here->offer(&task);
+    } else if (where.what == place::how::on_loop && where.index != here->index()) {
+      here->runtime().loop(where.index).post(&task);
+    } else {
+      task.home.store(here, std::memory_order_relaxed);
+      here->ready(&task);
+    }
+    return;
+  }
+
+  // From a CPU task, a blocking call or a thread outside: a loop must adopt the record.
+  const visit here;
+  runtime_core* const rt = &spawn_from_outside(here, "spawn()");
+  if (where.what == place::how::on_loop && where.index >= rt->loops()) {
+    rt->give_up_spawn();
+    throw std::out_of_range("on_loop(" + std::to_string(where.index) + "): this runtime has " +
+                            std::to_string(rt->loops()) + " loops");
+  }
+  task_core* const parent = spawner ? spawner->task : nullptr;
+  task.own.id_ = outside_id();
+  if (where.what != place::how::detached) {
+    task.inherit(spawner);
+    if (parent) task.adopt_under_ = &parent->own;
+  }
+  if (where.what == place::how::on_loop) {
+    task.target_ = static_cast<std::uint8_t>(where.index + 1);
+    task.origin = parent ? parent->origin : &rt->loop(where.index);
+  } else {
+    task.origin = parent ? parent->origin : &rt->any_loop();
+    task.to_steal_ = !parent || where.what == place::how::anywhere;
+  }
+  task.how = runnable::kind::call;
+  task.origin->post(&task);
+}
+
+void runtime_core::start_main(task_core& task) {
+  loop_core& first = *loops_[0];
+  task.origin = &first;
+  task.own.id_ = first.next_id();
+  task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
+  task.home.store(&first, std::memory_order_relaxed);
+  task.link_under(first.root);
+  first.ready(&task);
+}
+
+void start_off_loop(task_core& task, void (*submit)(task_core&)) {
+  agent* const spawner = current_agent();
+  if (loop_core* here = spawning_loop()) {
+    task.origin = here;
+    task.own.id_ = here->next_id();
+    task.inherit(spawner);
+    task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
+    task.link_under(spawner && spawner->innermost ? *spawner->innermost : here->root);
+    try {
+      submit(task);
+    } catch (...) {
+      task.unlink();
+      throw;
+    }
+    return;
+  }
+  const visit here;
+  runtime_core* const rt = &spawn_from_outside(here, "spawn_cpu() or spawn_blocking()");
+  task_core* const parent = spawner ? spawner->task : nullptr;
+  task.own.id_ = outside_id();
+  task.inherit(spawner);
+  if (parent) task.adopt_under_ = &parent->own;
+  task.origin = parent ? parent->origin : &rt->any_loop();
+  task.how = runnable::kind::call;
+  task.hold();  // until the origin has heard of it; the task may have ended by then
+  loop_core& origin = *task.origin;
+  try {
+    submit(task);
+  } catch (...) {
+    rt->give_up_spawn();
+    task.release();
+    throw;
+  }
+  origin.post(&task);
+}
+
+// On the origin's loop, by message: first to adopt the record, last to forget it. A task off the loops may end before
+// it was adopted; then one message does for both.
+void task_core::on_origin() noexcept {
+  auto expected = stage::created;
+  if (stage_.compare_exchange_strong(expected, stage::adopted, std::memory_order_acq_rel)) {
+    runtime_core& rt = origin->runtime();
+    link_under(adopt_under_ ? *adopt_under_ : origin->root);
+    if (rt.closing()) rt.note_busy(*origin, true);
+    rt.in_flight.fetch_sub(1, std::memory_order_seq_cst);
+    if (rt.closing() || (adopt_under_ && adopt_under_->requested())) ask_late();
+    if (flavour_ == flavour::fiber) {
+      how = kind::start;
+      if (target_ != 0 && target_ - 1U != origin->index()) {
+        rt.loop(target_ - 1U).post(this);
+      } else if (to_steal_) {
+        origin->offer(this);
+      } else {
+        home.store(origin, std::memory_order_relaxed);
+        origin->ready(this);
+      }
+    } else {
+      release();  // of start_off_loop()
+    }
+    return;
+  }
+  if (linked_) {
+    pass_on(own, origin->root);
+    unlink();
+  } else {
+    origin->runtime().in_flight.fetch_sub(1, std::memory_order_seq_cst);
+    release();  // of start_off_loop()
+  }
+  release();
+}
+
+// --- running ---
+
+void task_core::begin(agent& a) noexcept {
+  a.task = this;
+  a.innermost = &own;
+  a.hint.store(false, std::memory_order_relaxed);
+  a.shields = 0;
+  a.turn = 0;
+  a.parent_id.store(parent_, std::memory_order_relaxed);
+  const void* site = nullptr;
+  std::memcpy(static_cast<void*>(&site), static_cast<const void*>(&site_), sizeof(site));
+  a.site.store(site, std::memory_order_relaxed);
+  if (name_) {
+    for (std::size_t i = 0; i < std::size(a.name); ++i) {
+      a.name[i].store(name_[i], std::memory_order_relaxed);
+      if (name_[i] == '\0') break;
+    }
+  } else {
+    a.name[0].store('\0', std::memory_order_relaxed);
+  }
+  a.task_id.store(id(), std::memory_order_release);
+}
+
+void task_core::end(agent& a) noexcept {
+  a.task_id.store(0, std::memory_order_release);
+  a.task = nullptr;
+  a.innermost = nullptr;
+}
+
+void task_core::execute_guarded() noexcept {
+  std::exception_ptr error;
+  bool was_cancelled = false;
+  if (asked_.load(std::memory_order_seq_cst) != 0) {  // cancelled before it started
+    own.mark(static_cast<cancel_reason>(asked_.load(std::memory_order_relaxed) - 1), own.by());
+    discard();
+    was_cancelled = true;
+  } else if (flavour_ != flavour::fiber && own.until().passed()) {
+    own.mark(cancel_reason::deadline, 0);
+    discard();
+    was_cancelled = true;
+  } else {
+    try {
+      execute();
+    } catch (const cancelled& c) {
+      was_cancelled = c.scope() == own.id() && own.requested();
+      error = std::current_exception();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    // A CPU task that was cancelled may have had its algorithms cut short: what it gives is not to be trusted.
+    if (!error && flavour_ == flavour::cpu && own.requested()) was_cancelled = true;
+  }
+  if (was_cancelled && !error) error = std::make_exception_ptr(cancelled(own.reason(), own.id(), own.by()));
+  if (error)
+    complete_with(std::move(error), was_cancelled);
+  else
+    complete();
+}
+
+// A fiber's body, or a message to the origin.
+void task_core::run() noexcept {
+  if (how == kind::call) {
+    on_origin();
+    return;
+  }
+  agent& a = *tl_agent;
+  if (home.load(std::memory_order_relaxed) == nullptr) {
+    // It could have started elsewhere. Dekker with ask(): home is written before `asked_` is read.
+    home.store(a.home, std::memory_order_seq_cst);
+  }
+  if (flavour_ != flavour::fiber) {  // in a simulation
+    run_off_loop(a);
+    return;
+  }
+  begin(a);
+  own.owner_ = &a;
+  execute_guarded();
+  own.owner_ = nullptr;
+  end(a);
+  finished();
+}
+
+void task_core::run_off_loop(agent& a) noexcept {
+  begin(a);
+  runs_on.store(&a, std::memory_order_seq_cst);
+  execute_guarded();
+  runs_on.store(nullptr, std::memory_order_seq_cst);
+  end(a);
+  finished();
+}
+
+void task_core::fail(std::exception_ptr error) noexcept {
+  home.store(tl_loop, std::memory_order_relaxed);
+  discard();
+  complete_with(std::move(error), false);
+  finished();
+}
+
+void task_core::fail_off_loop(std::exception_ptr error) noexcept {
+  discard();
+  complete_with(std::move(error), false);
+  finished();
+}
+
+void task_core::finished() noexcept {
+  if (flavour_ == flavour::fiber) {
+    loop_core* const here = home.load(std::memory_order_relaxed);
+    if (own.children) pass_on(own, here->root);
+    if (origin == here) {
+      unlink();
+      release();
+      return;
+    }
+  }
+  loop_core* const back = origin;
+  // Not adopted yet: the message that adopts it is still under way, and does the rest.
+  if (stage_.exchange(stage::finished, std::memory_order_acq_rel) != stage::adopted) return;
+  how = kind::call;
+  back->post(this);
+}
+
+// --- cancellation ---
+
+// True for the first who asks.
+bool task_core::ask(cancel_reason reason) noexcept {
+  std::uint8_t nobody = 0;
+  if (asked_.load(std::memory_order_relaxed) != 0) return false;
+  return asked_.compare_exchange_strong(nobody, static_cast<std::uint8_t>(1 + static_cast<int>(reason)),
+                                        std::memory_order_seq_cst);
+}
+
+// Cancellation that came while the record was on its way to its origin.
+void task_core::ask_late() noexcept {
+  const bool closing = origin->runtime().closing();
+  request_cancel(closing ? cancel_reason::shutdown : adopt_under_->reason(), closing ? 0 : adopt_under_->by());
+}
+
+struct cancel_message final : message {
+  cancel_message(task_core& t, cancel_reason why, std::uint64_t who) noexcept : task(t), reason(why), by(who) {
+    task.hold();
+  }
+  void run() noexcept override {
+    if (task.flavour_ == task_core::flavour::fiber)
+      task.own.cancel_here(reason, by);
+    else
+      task.own.pass_on_cancel(reason, by);
+    task.release();
+    delete this;
+  }
+  task_core& task;
+  const cancel_reason reason;
+  const std::uint64_t by;
+};
+
+// Asks it to end. True when the caller, on a loop, is to mark it and its children itself.
+bool task_core::cancel_unless_here(cancel_reason reason, std::uint64_t by) noexcept {
+  if (!ask(reason)) return false;
+  if (flavour_ == flavour::fiber) {
+    loop_core* const at = home.load(std::memory_order_seq_cst);
+    if (!at) return false;  // it has not started, and will see that it was asked
+    if (at == current_loop()) return true;
+    at->post(new cancel_message(*this, reason, by));
+    return false;
+  }
+  own.mark(reason, by);
+  wake_off_loop();
+  if (stage_.load(std::memory_order_acquire) == stage::adopted) origin->post(new cancel_message(*this, reason, by));
+  return false;
+}
+
+void task_core::request_cancel(cancel_reason reason, std::uint64_t by) noexcept {
+  if (stage_.load(std::memory_order_relaxed) == stage::finished) return;
+  if (cancel_unless_here(reason, by)) own.cancel_here(reason, by);
+}
+
+// The agent may have gone on to another task, whose waits have other numbers: the word is read before the id.
+void task_core::wake_off_loop() noexcept {
+  agent* const a = runs_on.load(std::memory_order_seq_cst);
+  if (!a) return;
+  a->hint.store(true, std::memory_order_relaxed);
+  const auto word = a->word.load(std::memory_order_seq_cst);
+  if ((word & agent::state_mask) != agent::waiting || !a->cancellable.load(std::memory_order_seq_cst)) return;
+  if (a->task_id.load(std::memory_order_acquire) != id()) return;
+  decide(*a, word, wake_reason::cancelled);
+}
+
+}  // namespace detail
+}  // namespace weft

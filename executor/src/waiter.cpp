@@ -1,0 +1,295 @@
+#include "weft/waiter.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cancellation.hpp"
+#include "runtime_core.hpp"
+#include "scheduler.hpp"
+#include "thread_agent.hpp"
+#include "weft/cancel.hpp"
+#include "weft/error.hpp"
+#include "weft/task.hpp"
+#include "weft/this_fiber.hpp"
+
+namespace weft {
+namespace detail {
+
+// --- threads ---
+
+namespace {
+
+long futex(std::atomic<std::uint32_t>& word, int op, std::uint32_t value, const timespec* until) noexcept {
+  return ::syscall(SYS_futex, &word, op | FUTEX_PRIVATE_FLAG, value, until, nullptr, FUTEX_BITSET_MATCH_ANY);
+}
+
+// The agents of plain threads are kept when their threads end, so that a late waker finds one; a new thread takes a
+// used one. Locked once a thread.
+struct agent_store {
+  std::mutex mutex;
+  std::vector<thread_agent*> idle;
+};
+agent_store& store() {
+  static auto* const s = new agent_store;
+  return *s;
+}
+
+struct thread_slot {
+  thread_agent* mine = nullptr;
+  ~thread_slot() {
+    if (!mine) return;
+    const std::lock_guard lock(store().mutex);
+    store().idle.push_back(mine);
+  }
+};
+thread_local thread_slot tl_slot;
+
+}  // namespace
+
+thread_agent::thread_agent() noexcept : agent(kind::thread) {
+  deliver = [](agent& a) noexcept {
+    auto& self = static_cast<thread_agent&>(a);
+    self.signal_.store(1, std::memory_order_release);
+    futex(self.signal_, FUTEX_WAKE, 1, nullptr);
+  };
+}
+
+thread_agent& thread_agent::mine() {
+  if (!tl_slot.mine) {
+    const std::lock_guard lock(store().mutex);
+    if (store().idle.empty()) {
+      tl_slot.mine = new thread_agent;
+    } else {
+      tl_slot.mine = store().idle.back();
+      store().idle.pop_back();
+    }
+  }
+  set_current_agent(tl_slot.mine);
+  return *tl_slot.mine;
+}
+
+void thread_agent::block(deadline until) noexcept {
+  timespec when{};
+  if (!until.is_never()) {
+    const auto ns = std::max<std::int64_t>(0, until.when().time_since_epoch().count());  // CLOCK_MONOTONIC, futex(2)
+    when.tv_sec = static_cast<time_t>(ns / 1'000'000'000);
+    when.tv_nsec = static_cast<long>(ns % 1'000'000'000);
+  }
+  while ((word.load(std::memory_order_acquire) & state_mask) == waiting ||
+         signal_.load(std::memory_order_acquire) == 0) {
+    const auto now = word.load(std::memory_order_acquire);
+    if ((now & state_mask) == waiting && until.passed()) {
+      if (decide_own(*this, now, wake_reason::timed_out)) return;  // no signal comes
+      continue;
+    }
+    // Once decided by another, its signal is on the way: wait for it, so that it cannot reach the next wait.
+    if (signal_.load(std::memory_order_acquire) == 0)
+      futex(signal_, FUTEX_WAIT_BITSET, 0, until.is_never() || (now & state_mask) != waiting ? nullptr : &when);
+  }
+  signal_.store(0, std::memory_order_relaxed);
+}
+
+// --- who runs here ---
+
+agent& waiting_agent() {
+  agent* const a = current_agent();
+  if (a && a->what == agent::kind::fiber) {
+    if (in_foreign_algorithm())
+      throw wait_in_algorithm(
+          "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
+          "call the algorithm in spawn_cpu");
+    return *a;
+  }
+  if (!a && current_loop())
+    throw bad_wait(
+        "cannot wait here: this code runs on an event loop's own stack (a handler of Asio, a callback of the runtime), "
+        "which must not be suspended; spawn() a task from here and wait in it");
+  if (in_own_algorithm(a)) return body_agent();
+  if (a && a->what == agent::kind::cpu) return *a;
+  if (in_foreign_algorithm())
+    throw wait_in_algorithm(
+        "a thread outside weft waits inside a oneTBB algorithm: its worker would be stuck in it; "
+        "call the algorithm in spawn_cpu");
+  return a ? *a : thread_agent::mine();
+}
+
+void take_turns() noexcept {
+  agent* a = current_agent();
+  if (a && a->what == agent::kind::fiber)
+    a->home->yield(static_cast<fiber_agent&>(*a));
+  else
+    std::this_thread::yield();
+}
+
+// --- deciding ---
+
+void resume(agent& a) noexcept {
+  if (a.what != agent::kind::fiber) {
+    a.deliver(a);
+    return;
+  }
+  loop_core& home = *a.home;
+  if (current_loop() == &home) {
+    home.ready(&a.entry);
+  } else if (runs_for_weft()) {
+    home.post(&a.entry);
+  } else {
+    if (home.simulated()) {
+      std::fputs("weft: a thread outside a simulation wakes one of its tasks; in sim::run there is only one thread\n",
+                 stderr);
+      std::abort();
+    }
+    const visit here;  // the loop could end between its taking the fiber and our waking it
+    home.post(&a.entry);
+  }
+}
+
+bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept {
+  const std::uint64_t decided = (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
+  if (reason == wake_reason::woken && a.what == agent::kind::fiber && current_loop() == a.home) {
+    // A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide
+    // this wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the
+    // hands of another thread, take the CAS below.
+    if (a.word.load(std::memory_order_relaxed) != word) return false;
+    a.word.store(decided, std::memory_order_relaxed);
+  } else if (!a.word.compare_exchange_strong(word, decided, std::memory_order_acq_rel)) {
+    return false;
+  }
+  resume(a);
+  return true;
+}
+
+bool decide_own(agent& a, std::uint64_t word, wake_reason reason) noexcept {
+  const std::uint64_t decided = (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
+  return a.word.compare_exchange_strong(word, decided, std::memory_order_acq_rel);
+}
+
+}  // namespace detail
+
+bool waker::wake(wake_reason reason) const noexcept { return who_ && detail::decide(*who_, word_, reason); }
+
+// --- the waiter ---
+
+waiter::waiter(wait_kind kind, const void* target, std::uint64_t target_task) : agent_(detail::waiting_agent()) {
+  using detail::agent;
+  const auto number =
+      (agent_.word.load(std::memory_order_relaxed) & ~std::uint64_t{agent::state_mask}) + agent::one_wait;
+  word_ = number | agent::waiting;
+  agent_.target.store(target, std::memory_order_relaxed);
+  agent_.target_task.store(target_task, std::memory_order_relaxed);
+  agent_.waits_for.store(kind, std::memory_order_release);
+  agent_.word.store(word_, std::memory_order_release);
+}
+
+waiter::~waiter() {
+  using detail::agent;
+  agent_.waits_for.store(wait_kind::none, std::memory_order_release);
+  agent_.word.store(word_ & ~std::uint64_t{agent::state_mask}, std::memory_order_release);
+}
+
+wake_reason waiter::suspend(deadline until) { return park(until, false); }
+wake_reason waiter::suspend_shielded(deadline until) { return park(until, true); }
+
+namespace {
+
+struct alarm : detail::timer {
+  detail::agent* who;
+  std::uint64_t word;
+
+  alarm(detail::agent& a, std::uint64_t w) noexcept : who(&a), word(w) {
+    expired = [](detail::timer& t) noexcept {
+      const auto& self = static_cast<alarm&>(t);
+      detail::decide(*self.who, self.word, wake_reason::timed_out);
+    };
+  }
+};
+
+}  // namespace
+
+wake_reason waiter::park(deadline until, bool deaf) {
+  using detail::agent;
+  agent& a = agent_;
+  const auto reason = [&] {
+    return static_cast<wake_reason>(a.word.load(std::memory_order_acquire) & agent::state_mask);
+  };
+  if (a.what == agent::kind::fiber) {
+    auto& me = static_cast<detail::fiber_agent&>(a);
+    if (!deaf && detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled))
+      return wake_reason::cancelled;
+    // A deadline inherited from a task that may be gone is kept by the wait itself.
+    const deadline inherited = deaf || !a.task ? deadline::never() : detail::inherited_deadline(a);
+    a.cancellable.store(!deaf, std::memory_order_relaxed);
+    if (until.is_never() && inherited.is_never()) {
+      a.home->suspend(me);
+    } else {
+      alarm timer(a, word_);
+      a.home->arm(timer, std::min(until, inherited).when());
+      a.home->suspend(me);
+      a.home->disarm(timer);
+    }
+    a.cancellable.store(false, std::memory_order_relaxed);
+    a.turn = 0;
+    if (reason() == wake_reason::timed_out && until > inherited) {
+      a.task->own.cancel_here(cancel_reason::deadline, 0);
+      return wake_reason::cancelled;
+    }
+    return reason();
+  }
+
+  // Off the loops nobody watches the deadlines of scopes: the wait does.
+  const deadline scopes = deaf ? deadline::never() : detail::deadline_of_scopes(a);
+  const deadline earliest = std::min(until, scopes);
+  if (!deaf) {
+    // Dekker with task_core::request_cancel(): `cancellable` is written before the scope is read; a canceller marks
+    // the scope before it reads `cancellable`.
+    a.cancellable.exchange(true, std::memory_order_seq_cst);
+    if (detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled)) {
+      a.cancellable.store(false, std::memory_order_relaxed);
+      return wake_reason::cancelled;
+    }
+  }
+  detail::park_off_loop(a, word_, earliest);
+  a.cancellable.store(false, std::memory_order_release);
+  const auto how = reason();
+  if (how == wake_reason::timed_out && until > scopes) return wake_reason::cancelled;  // the scope's deadline, not ours
+  return how;
+}
+
+// --- checkpoints ---
+
+void checkpoint() {
+  detail::agent& a = detail::waiting_agent();
+  detail::throw_if_cancelled(a);
+  if (++a.turn >= 128) {
+    a.turn = 0;
+    detail::take_turns();
+    detail::throw_if_cancelled(a);
+  }
+}
+
+void yield() {
+  detail::agent& a = detail::waiting_agent();
+  detail::throw_if_cancelled(a);
+  detail::take_turns();
+  detail::throw_if_cancelled(a);
+}
+
+void sleep_until(clock::time_point when) {
+  checkpoint();
+  if (deadline(when).passed()) return;
+  waiter w(wait_kind::timer);
+  if (w.suspend(when) == wake_reason::cancelled) detail::throw_cancelled(detail::waiting_agent());
+}
+
+}  // namespace weft

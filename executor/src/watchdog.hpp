@@ -1,0 +1,43 @@
+#pragma once
+// The helper thread. Each millisecond while loops are busy it raises their due flags, so that they look at the world
+// without reading a clock; it finds tasks that stall their loop, and tasks that wait for one another in a circle.
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace weft::detail {
+
+class runtime_core;
+
+class watchdog {
+ public:
+  explicit watchdog(runtime_core& runtime);
+  ~watchdog();
+  watchdog(const watchdog&) = delete;
+  watchdog& operator=(const watchdog&) = delete;
+
+ private:
+  struct watched {
+    std::uint64_t ticks = 0;
+    std::chrono::steady_clock::time_point since;
+    bool reported = false;
+  };
+
+  void run();
+  bool look(std::chrono::steady_clock::time_point now);
+  void look_for_circles();
+
+  runtime_core& runtime_;
+  std::vector<watched> watched_;
+  std::vector<std::uint64_t> suspected_;
+  std::vector<std::uint64_t> reported_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace weft::detail
