@@ -97,8 +97,7 @@ scope* cancelled_scope(agent& a, unsigned uncaught) noexcept {
   return found;
 }
 
-scope* cancelled_scope(agent& a) noexcept {
-  if (is_fiber(a) && !a.hint.load(std::memory_order_relaxed)) return nullptr;
+scope* cancelled_scope_slowly(agent& a) noexcept {
   return cancelled_scope(a, static_cast<unsigned>(std::uncaught_exceptions()));
 }
 

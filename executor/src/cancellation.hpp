@@ -12,10 +12,19 @@ bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept;
 bool decide_own(agent& a, std::uint64_t word, wake_reason reason) noexcept;
 /// The deadline that the agent's task got from its parent, where it takes effect on the calling agent.
 deadline inherited_deadline(agent& a) noexcept;
-
+scope* cancelled_scope_slowly(agent& a) noexcept;
 /// The outermost cancelled scope that takes effect on the calling agent now; null if there is none.
-scope* cancelled_scope(agent& a) noexcept;
-/// The same for a fiber that is parked with `uncaught` exceptions in flight; on its loop.
+inline scope* cancelled_scope(agent& a) noexcept {
+  if (a.what == agent::kind::fiber && !a.hint.load(std::memory_order_relaxed)) [[likely]]
+    return nullptr;
+  return cancelled_scope_slowly(a);
+}
+/// throw_if_cancelled(), at the price of one load when nothing was cancelled.
+inline void throw_if_cancelled_now(agent& a) {
+  if (cancelled_scope(a)) [[unlikely]]
+    throw_if_cancelled(a);
+}
+/// The same as cancelled_scope() for a fiber that is parked with `uncaught` exceptions in flight; on its loop.
 scope* cancelled_scope(agent& a, unsigned uncaught) noexcept;
 /// The earliest deadline of the scopes that take effect on the calling agent.
 deadline deadline_of_scopes(agent& a) noexcept;

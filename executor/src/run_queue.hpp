@@ -12,21 +12,22 @@ namespace weft::detail {
 class run_queue {
  public:
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// For simulation.
+  [[nodiscard]] std::size_t size() const noexcept {
+    std::size_t n = 0;
+    for (const runnable* r = head_; r; r = r->next) ++n;
+    return n;
+  }
 
   void push(runnable* r) noexcept {
     r->next = nullptr;
     *(head_ ? &tail_->next : &head_) = r;
     tail_ = r;
-    ++size_;
   }
 
   runnable* pop() noexcept {
     runnable* r = head_;
-    if (r) {
-      head_ = r->next;
-      --size_;
-    }
+    if (r) head_ = r->next;
     return r;
   }
 
@@ -37,14 +38,12 @@ class run_queue {
     for (; i > 0; --i) before = std::exchange(r, r->next);
     (before ? before->next : head_) = r->next;
     if (tail_ == r) tail_ = before;
-    --size_;
     return r;
   }
 
  private:
   runnable* head_ = nullptr;
   runnable* tail_ = nullptr;
-  std::size_t size_ = 0;
 };
 
 }  // namespace weft::detail

@@ -324,8 +324,7 @@ statistics get_statistics() {
   statistics all;
   for (std::size_t i = 0; i < rt.loops(); ++i) {
     const auto& l = rt.loop(i);
-    all.loops.push_back(
-        {l.ticks.load(std::memory_order_relaxed), l.fibers().made(), l.awake.load(std::memory_order_relaxed)});
+    all.loops.push_back({l.switches(), l.fibers().made(), l.awake.load(std::memory_order_relaxed)});
   }
   all.cpu_workers = rt.cpu().workers();
   all.cpu_stacks = rt.cpu().stacks() ? rt.cpu().stacks()->carved() : 0;

@@ -70,9 +70,10 @@ fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_agent&>(s
 }  // namespace
 
 runnable* loop_core::next() noexcept {
-  ticks.store(ticks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  if (budget_ == 0 || due.load(std::memory_order_relaxed)) return nullptr;  // the loop must look at the world first
-  --budget_;
+  // In a simulation the budget is always used up: every choice is the simulation's.
+  const unsigned left = budget.load(std::memory_order_relaxed);
+  if (left == 0 || due.load(std::memory_order_relaxed)) return nullptr;  // the loop must look at the world first
+  budget.store(left - 1, std::memory_order_relaxed);
   if (runnable* r = ready_.pop()) return r;
   return ring_.pop();
 }
@@ -121,7 +122,7 @@ void loop_core::start_or_resume(fiber& from, runnable* r) noexcept {
 
 void loop_core::suspend(fiber_agent& me) noexcept {
   for (;;) {
-    runnable* r = simulated_ ? nullptr : next();
+    runnable* r = next();
     if (!r) {
       switch_to_loop(me);
       return;
@@ -154,7 +155,7 @@ void loop_core::fiber_main(fiber& self) noexcept {
     runnable* r = std::exchange(me.assigned, nullptr);
     r->run();
     for (;;) {
-      runnable* then = loop.simulated_ ? nullptr : loop.next();
+      runnable* then = loop.next();
       if (then && then->how == runnable::kind::start) {
         const auto wanted = then->stack_size();
         if (wanted == 0 ? me.size == loop.default_fibers_->stack_size() : me.size == round_to_pages(wanted)) {
@@ -265,14 +266,14 @@ void loop_core::run(const std::atomic<bool>& stop) {
   while (!stop.load(std::memory_order_acquire)) {
     intake();
     if (!timers_.empty()) timers_.fire(now());
-    budget_ = switches_per_poll;
+    budget.store(switches_per_poll - 1, std::memory_order_relaxed);
+    rounds.store(rounds.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     due.store(false, std::memory_order_relaxed);
     runnable* r = ready_.pop();
     if (!r) r = ring_.pop();
     if (r) {
-      --budget_;
       start_or_resume(native_, r);
-      if (budget_ == 0 || due.load(std::memory_order_relaxed)) {
+      if (budget.load(std::memory_order_relaxed) == 0 || due.load(std::memory_order_relaxed)) {
         // Fibers are still ready: look at the world, but do not sleep.
         driver_->poll(clock::time_point::min());
         // A task spawned `anywhere` must not wait for ever behind fibers that are always ready.

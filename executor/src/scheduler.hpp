@@ -5,7 +5,7 @@
 //   inbox_, and wake()   any thread.
 //   ring_                this loop fills it, any loop empties it.
 //   due_                 raised by the watchdog, lowered by the loop.
-//   ticks_, busy_        written by the loop, read by the watchdog.
+//   budget, rounds       written by the loop, read by the watchdog.
 //   all else             the loop's thread only; no locks.
 
 #include <atomic>
@@ -96,8 +96,12 @@ class loop_core {
 
   // --- the watchdog ---
   std::atomic<bool> due{false};
-  std::atomic<std::uint64_t> ticks{0};  ///< grows with every switch
-  std::atomic<bool> awake{false};       ///< false while it blocks in its driver
+  std::atomic<unsigned> budget{0};       ///< switches left until it looks at the world
+  std::atomic<std::uint64_t> rounds{0};  ///< how often the budget was renewed
+  [[nodiscard]] std::uint64_t switches() const noexcept {
+    return rounds.load(std::memory_order_relaxed) * switches_per_poll - budget.load(std::memory_order_relaxed);
+  }
+  std::atomic<bool> awake{false};  ///< false while it blocks in its driver
   std::atomic<fiber_agent*> running{nullptr};
   std::atomic<unsigned long> thread{0};  ///< pthread_t of the loop's thread
 
@@ -138,7 +142,6 @@ class loop_core {
   std::unique_ptr<driver> driver_;
   fiber native_;
   eh_globals* globals_ = nullptr;
-  unsigned budget_ = 0;
   bool simulated_ = false;
   bool is_pool_ = false;
   std::uint64_t ids_ = 0;

@@ -35,13 +35,23 @@ class sim_pool {
   }
 
  private:
-  struct delayed : timer {
-    delayed(loop_core& l, task_core& t) noexcept : loop(l), task(t) {
+  // The record itself may be on its way to its origin's inbox.
+  struct delayed final : timer, runnable {
+    delayed(loop_core& l, task_core& t) noexcept : runnable(kind::start), loop(l), task(t) {
       expired = [](timer& n) noexcept {
         auto& self = static_cast<delayed&>(n);
-        self.loop.ready(&self.task);
-        delete &self;
+        self.loop.ready(&self);
       };
+    }
+    void run() noexcept override {
+      task_core& t = task;
+      delete this;
+      t.run_off_loop(*current_agent());
+    }
+    void fail(std::exception_ptr error) noexcept override {
+      task_core& t = task;
+      delete this;
+      t.fail_off_loop(std::move(error));
     }
     loop_core& loop;
     task_core& task;

@@ -325,10 +325,6 @@ void task_core::run() noexcept {
     // It could have started elsewhere. Dekker with ask(): home is written before `asked_` is read.
     home.store(a.home, std::memory_order_seq_cst);
   }
-  if (flavour_ != flavour::fiber) {  // in a simulation
-    run_off_loop(a);
-    return;
-  }
   begin(a);
   own.owner_ = &a;
   execute_guarded();

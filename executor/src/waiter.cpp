@@ -103,14 +103,25 @@ void thread_agent::block(deadline until) noexcept {
 // --- who runs here ---
 
 agent& waiting_agent() {
-  agent* const a = current_agent();
-  if (a && a->what == agent::kind::fiber) {
-    if (in_foreign_algorithm())
-      throw wait_in_algorithm(
-          "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
-          "call the algorithm in spawn_cpu");
+  if (agent* a = tl_agent; a && a->what == agent::kind::fiber) [[likely]]
     return *a;
-  }
+  return waiting_agent_off_loops();
+}
+
+namespace {
+
+// What costs nothing when it does not happen is checked where a fiber really parks.
+void check_can_park(const agent& a) {
+  if (a.what == agent::kind::fiber && in_foreign_algorithm())
+    throw wait_in_algorithm(
+        "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
+        "call the algorithm in spawn_cpu");
+}
+
+}  // namespace
+
+agent& waiting_agent_off_loops() {
+  agent* const a = current_agent();
   if (!a && current_loop())
     throw bad_wait(
         "cannot wait here: this code runs on an event loop's own stack (a handler of Asio, a callback of the runtime), "
@@ -125,7 +136,7 @@ agent& waiting_agent() {
 }
 
 void take_turns() noexcept {
-  agent* a = current_agent();
+  agent* const a = tl_agent;
   if (a && a->what == agent::kind::fiber)
     a->home->yield(static_cast<fiber_agent&>(*a));
   else
@@ -140,7 +151,7 @@ void resume(agent& a) noexcept {
     return;
   }
   loop_core& home = *a.home;
-  if (current_loop() == &home) {
+  if (tl_loop == &home) {
     home.ready(&a.entry);
   } else if (runs_for_weft()) {
     home.post(&a.entry);
@@ -157,7 +168,7 @@ void resume(agent& a) noexcept {
 
 bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept {
   const std::uint64_t decided = (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
-  if (reason == wake_reason::woken && a.what == agent::kind::fiber && current_loop() == a.home) {
+  if (reason == wake_reason::woken && a.what == agent::kind::fiber && tl_loop == a.home) {
     // A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide
     // this wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the
     // hands of another thread, take the CAS below.
@@ -183,6 +194,7 @@ bool waker::wake(wake_reason reason) const noexcept { return who_ && detail::dec
 
 waiter::waiter(wait_kind kind, const void* target, std::uint64_t target_task) : agent_(detail::waiting_agent()) {
   using detail::agent;
+  detail::check_can_park(agent_);
   const auto number =
       (agent_.word.load(std::memory_order_relaxed) & ~std::uint64_t{agent::state_mask}) + agent::one_wait;
   word_ = number | agent::waiting;
@@ -270,19 +282,19 @@ wake_reason waiter::park(deadline until, bool deaf) {
 
 void checkpoint() {
   detail::agent& a = detail::waiting_agent();
-  detail::throw_if_cancelled(a);
+  detail::throw_if_cancelled_now(a);
   if (++a.turn >= 128) {
     a.turn = 0;
     detail::take_turns();
-    detail::throw_if_cancelled(a);
+    detail::throw_if_cancelled_now(a);
   }
 }
 
 void yield() {
   detail::agent& a = detail::waiting_agent();
-  detail::throw_if_cancelled(a);
+  detail::throw_if_cancelled_now(a);
   detail::take_turns();
-  detail::throw_if_cancelled(a);
+  detail::throw_if_cancelled_now(a);
 }
 
 void sleep_until(clock::time_point when) {

@@ -72,7 +72,7 @@ bool watchdog::look(std::chrono::steady_clock::time_point now) {
     }
     busy = true;
     loop.due.store(true, std::memory_order_relaxed);
-    const auto ticks = loop.ticks.load(std::memory_order_relaxed);
+    const auto ticks = loop.switches();
     if (ticks != w.ticks || w.since == std::chrono::steady_clock::time_point()) {
       w = {ticks, now, false};
       continue;

@@ -74,7 +74,7 @@ class future_core {
     return error_;
   }
   void rethrow_error() const {
-    if (outcome_ == outcome::error) std::rethrow_exception(take_error());
+    if (outcome_ == outcome::error) throw_error();
   }
   /// True when the producer ended because it was cancelled.
   [[nodiscard]] bool was_cancelled() const noexcept { return cancelled_; }
@@ -118,6 +118,8 @@ class future_core {
   };
 
  private:
+  [[noreturn]] void throw_error() const;
+
   static constexpr std::uintptr_t done = 1;
   struct parked;
 

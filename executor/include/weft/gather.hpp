@@ -66,7 +66,10 @@ class gather_core {
   [[nodiscard]] std::span<gather_input> inputs() const noexcept { return inputs_; }
   /// The error to give: the first input's, or a cancellation of the gather itself; null if all went well.
   [[nodiscard]] std::exception_ptr error() const noexcept;
-  [[nodiscard]] bool was_cancelled() const noexcept { return first_ == nullptr && phase_ == phase::failed; }
+  /// True when it, or the input that failed first, was cancelled.
+  [[nodiscard]] bool was_cancelled() const noexcept {
+    return phase_ == phase::failed && (!first_ || first_->what->was_cancelled());
+  }
   void drop_inputs() noexcept;
 
  private:

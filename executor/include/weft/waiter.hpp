@@ -73,6 +73,7 @@ agent* current_agent() noexcept;
 /// The agent that runs here; makes one for a plain thread. Throws bad_wait on a loop's own stack, and wait_in_algorithm
 /// in a oneTBB algorithm that weft did not start.
 agent& waiting_agent();
+agent& waiting_agent_off_loops();
 
 }  // namespace detail
 

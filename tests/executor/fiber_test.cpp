@@ -1,0 +1,248 @@
+// Exceptions over switches, stacks, and what a fiber keeps over a wait.
+
+#include "fiber.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "weft_test.hpp"
+
+namespace weft::testing {
+namespace {
+
+class Fiber : public OnLoops {};
+WEFT_ON_LOOPS(Fiber);
+
+// Each kind of agent runs the same body.
+template <class F>
+void everywhere(F body) {
+  std::vector<future<void>> all;
+  for (int i = 0; i < 4; ++i) {
+    all.push_back(spawn(body));
+    all.push_back(spawn(anywhere, body));
+    all.push_back(spawn_cpu(body));
+    all.push_back(spawn_blocking(body));
+  }
+  for (auto& f : all) f.get();
+}
+
+TEST_P(Fiber, WaitsInsideACatchBlockAndRethrowsWhatItCaught) {
+  run([] {
+    everywhere([] {
+      const std::string mine = "mine " + std::to_string(reinterpret_cast<std::uintptr_t>(&mine));
+      try {
+        try {
+          throw std::runtime_error(mine);
+        } catch (const std::runtime_error& e) {
+          yield();
+          sleep_for(1ms);
+          spawn([] {
+            try {
+              throw std::logic_error("somebody else's");
+            } catch (...) {
+              yield();
+            }
+          }).get();
+          EXPECT_EQ(e.what(), mine);
+          throw;
+        }
+      } catch (const std::runtime_error& e) {
+        EXPECT_EQ(e.what(), mine);
+      }
+    });
+  });
+}
+
+TEST_P(Fiber, KeepsNestedExceptionsApart) {
+  run([] {
+    everywhere([] {
+      try {
+        throw 1;
+      } catch (int outer) {
+        yield();
+        try {
+          throw 2;
+        } catch (int inner) {
+          sleep_for(100us);
+          EXPECT_EQ(inner, 2);
+          try {
+            throw;
+          } catch (int again) {
+            EXPECT_EQ(again, 2);
+          }
+        }
+        yield();
+        try {
+          throw;
+        } catch (int again) {
+          EXPECT_EQ(again, outer);
+        }
+      }
+      EXPECT_EQ(std::current_exception(), nullptr);
+    });
+  });
+}
+
+TEST_P(Fiber, CountsItsOwnExceptionsInFlight) {
+  struct waits_in_destructor {
+    int expected;
+    ~waits_in_destructor() {
+      EXPECT_EQ(std::uncaught_exceptions(), expected);
+      yield();
+      sleep_for(100us);
+      EXPECT_EQ(std::uncaught_exceptions(), expected);
+    }
+  };
+  run([] {
+    everywhere([] {
+      EXPECT_EQ(std::uncaught_exceptions(), 0);
+      try {
+        const waits_in_destructor w{1};
+        throw 1;
+      } catch (int) {
+        EXPECT_EQ(std::uncaught_exceptions(), 0);
+        const waits_in_destructor w{0};
+      }
+    });
+  });
+}
+
+TEST_P(Fiber, TakesAnExceptionFromACpuTaskAndABlockingCall) {
+  run([] {
+    std::exception_ptr a;
+    std::exception_ptr b;
+    try {
+      spawn_cpu([] { throw std::out_of_range("cpu"); }).get();
+    } catch (...) {
+      a = std::current_exception();
+      yield();
+    }
+    try {
+      spawn_blocking([] { throw std::length_error("blocking"); }).get();
+    } catch (...) {
+      b = std::current_exception();
+      yield();
+    }
+    EXPECT_THROW(std::rethrow_exception(a), std::out_of_range);
+    EXPECT_THROW(std::rethrow_exception(b), std::length_error);
+  });
+}
+
+TEST_P(Fiber, StaysOnItsThreadForLife) {
+  run([] {
+    std::vector<future<void>> all;
+    for (int i = 0; i < 200; ++i)
+      all.push_back(spawn(anywhere, [] {
+        const auto thread = std::this_thread::get_id();
+        const auto loop = this_loop();
+        thread_local int mine = 0;
+        const int* address = &mine;
+        errno = static_cast<int>(loop) + 1;
+        for (int k = 0; k < 10; ++k) {
+          yield();
+          EXPECT_EQ(std::this_thread::get_id(), thread);
+          EXPECT_EQ(this_loop(), loop);
+          EXPECT_EQ(&mine, address);
+        }
+        sleep_for(100us);
+        EXPECT_EQ(std::this_thread::get_id(), thread);
+      }));
+    for (auto& f : all) f.get();
+  });
+}
+
+TEST_P(Fiber, OfOneLoopRunOneAtATime) {
+  run([] {
+    int counter = 0;  // no lock: the fibers of one loop share a thread
+    std::vector<future<void>> all;
+    for (int i = 0; i < 100; ++i)
+      all.push_back(spawn([&] {
+        for (int k = 0; k < 100; ++k) {
+          ++counter;
+          yield();
+        }
+      }));
+    for (auto& f : all) f.get();
+    EXPECT_EQ(counter, 10'000);
+  });
+}
+
+TEST_P(Fiber, GetsTheStackItAsksFor) {
+  run([] {
+    const auto use = [](std::size_t bytes) {
+      return [bytes] {
+        auto* const memory = static_cast<volatile char*>(__builtin_alloca(bytes));
+        for (std::size_t i = 0; i < bytes; i += 1024) memory[i] = 1;
+        yield();
+        return memory[0] == 1;
+      };
+    };
+    std::vector<future<bool>> all;
+    for (int i = 0; i < 20; ++i) {
+      all.push_back(spawn({.stack_size = 4 << 20}, use(3 << 20)));
+      all.push_back(spawn({.stack_size = min_stack_size * 2}, use(4096)));
+      all.push_back(spawn(use(100 << 10)));
+    }
+    for (auto& f : all) EXPECT_TRUE(f.get());
+    EXPECT_THROW((void)spawn({.stack_size = 1000}, [] {}), std::invalid_argument);
+    EXPECT_THROW((void)spawn({.stack_size = max_stack_size + 1}, [] {}), std::invalid_argument);
+  });
+}
+
+TEST(FiberStacks, AreReusedByTasksThatComeLater) {
+  weft::run(
+      [] {
+        for (int i = 0; i < 10'000; ++i) spawn([] { yield(); }).get();
+        EXPECT_LT(get_statistics().loops[0].stacks, 10U);
+        std::vector<future<void>> all;
+        for (int i = 0; i < 10'000; ++i) all.push_back(spawn([] {}));
+        for (auto& f : all) f.get();
+        EXPECT_LT(get_statistics().loops[0].stacks, 10U) << "a task that does not wait hands its stack on";
+      },
+      {.loops = 1});
+}
+
+TEST(FiberStacks, ThatRunOutFailTheTaskAndSayWhy) {
+  weft::run(
+      [] {
+        promise<void> go;
+        std::vector<future<void>> all;
+        for (int i = 0; i < 20; ++i) all.push_back(spawn([f = go.get_future()] { f.get(); }));
+        yield();
+        go.set_value();
+        int failed = 0;
+        for (auto& f : all) try {
+            f.get();
+          } catch (const out_of_stacks& e) {
+            EXPECT_NE(std::string(e.what()).find("max_stacks"), std::string::npos);
+            ++failed;
+          }
+        EXPECT_EQ(failed, 11) << "main and nine others have the ten stacks";
+      },
+      {.loops = 1, .max_stacks = 10});
+}
+
+[[gnu::noinline]] int overflow(int n) {
+  volatile char fill[1024];
+  fill[0] = static_cast<char>(n);
+  return n == 0 ? 0 : overflow(n + 1) + fill[0];
+}
+
+TEST(FiberStackOverflowDeathTest, NamesTheTaskItsSpawnSiteAndItsStack) {
+#if defined(WEFT_ASAN) || defined(WEFT_TSAN)
+  GTEST_SKIP() << "the sanitizer reports it first";
+#endif
+  EXPECT_DEATH(weft::run([] { spawn({.name = "deep"}, [] { overflow(1); }).get(); }),
+               "stack overflow in task \"deep\" \\(#[0-9]+\\), spawned at .*fiber_test.cpp:[0-9]+, 256 KiB");
+  EXPECT_DEATH(weft::run([] { spawn_cpu({.name = "deep cpu"}, [] { overflow(1); }).get(); }),
+               "stack overflow in task \"deep cpu\".*1024 KiB");
+  EXPECT_EXIT(weft::run([] { spawn([] { overflow(1); }).get(); }), ::testing::KilledBySignal(SIGSEGV), "");
+}
+
+}  // namespace
+}  // namespace weft::testing

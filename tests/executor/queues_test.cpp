@@ -1,0 +1,124 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <deque>
+#include <thread>
+#include <vector>
+
+#include "inbox.hpp"
+#include "run_queue.hpp"
+#include "steal_ring.hpp"
+
+namespace weft::detail {
+namespace {
+
+struct item final : runnable {
+  explicit item(int n = 0) : runnable(kind::call), id(n) {}
+  void run() noexcept override {}
+  void fail(std::exception_ptr) noexcept override {}
+  int id;
+  std::atomic<int> taken{0};
+};
+
+TEST(RunQueue, IsFirstInFirstOutAndGivesAnyEntryOnDemand) {
+  run_queue q;
+  item a(1), b(2), c(3);
+  q.push(&a);
+  q.push(&b);
+  q.push(&c);
+  EXPECT_EQ(q.size(), 3U);
+  EXPECT_EQ(q.take(1), &b);
+  EXPECT_EQ(q.take(1), &c);
+  q.push(&b);
+  EXPECT_EQ(q.pop(), &a);
+  EXPECT_EQ(q.pop(), &b);
+  EXPECT_EQ(q.pop(), nullptr);
+  EXPECT_TRUE(q.empty());
+}
+
+TEST(Inbox, TellsThePusherToWakeOnlyASleepingLoop) {
+  inbox in;
+  item a(1), b(2), c(3);
+  EXPECT_FALSE(in.push(&a));
+  EXPECT_FALSE(in.try_sleep()) << "something is in it";
+  EXPECT_EQ(in.drain(), &a);
+  EXPECT_TRUE(in.try_sleep());
+  EXPECT_TRUE(in.push(&b));
+  EXPECT_FALSE(in.push(&c)) << "the first pusher wakes it";
+  runnable* r = in.drain();
+  EXPECT_EQ(r, &b);
+  EXPECT_EQ(r->next, &c);
+  EXPECT_EQ(in.drain(), nullptr);
+}
+
+TEST(Inbox, KeepsTheOrderOfEachOfManyPushers) {
+  constexpr int pushers = 4;
+  constexpr int each = 20'000;
+  inbox in;
+  std::deque<item> items(pushers * each);
+  std::vector<std::thread> threads;
+  for (int p = 0; p < pushers; ++p)
+    threads.emplace_back([&, p] {
+      for (int i = 0; i < each; ++i) {
+        item& it = items[static_cast<std::size_t>(p * each + i)];
+        it.id = p * each + i;
+        (void)in.push(&it);
+      }
+    });
+  std::vector<int> last(pushers, -1);
+  for (int seen = 0; seen < pushers * each;) {
+    for (runnable* r = in.drain(); r; ++seen) {
+      const int id = static_cast<item*>(r)->id;
+      r = r->next;
+      EXPECT_EQ(id % each, last[static_cast<std::size_t>(id / each)] + 1);
+      last[static_cast<std::size_t>(id / each)] = id % each;
+    }
+    std::this_thread::yield();
+  }
+  for (auto& t : threads) t.join();
+}
+
+TEST(StealRing, IsBoundedAndGivesTheOldestFirst) {
+  steal_ring ring;
+  std::deque<item> items(steal_ring::capacity + 1);
+  for (std::size_t i = 0; i < steal_ring::capacity; ++i) EXPECT_TRUE(ring.push(&items[i]));
+  EXPECT_FALSE(ring.push(&items.back()));
+  EXPECT_EQ(ring.pop(), &items[0]);
+  std::array<runnable*, steal_ring::most_stolen> loot{};
+  EXPECT_EQ(ring.steal(loot), steal_ring::most_stolen);
+  EXPECT_EQ(loot[0], &items[1]);
+  EXPECT_TRUE(ring.push(&items.back()));
+}
+
+TEST(StealRing, GivesEachEntryToOneTakerWhileAllPull) {
+  constexpr int count = 200'000;
+  steal_ring ring;
+  std::deque<item> items(count);
+  std::atomic<int> taken{0};
+  const auto note = [&](runnable* r) {
+    EXPECT_EQ(static_cast<item*>(r)->taken.fetch_add(1), 0);
+    taken.fetch_add(1);
+  };
+  std::vector<std::thread> thieves;
+  for (int t = 0; t < 2; ++t)
+    thieves.emplace_back([&] {
+      std::array<runnable*, steal_ring::most_stolen> loot;
+      while (taken.load() < count) {
+        const auto n = ring.steal(loot);
+        for (std::size_t i = 0; i < n; ++i) note(loot[i]);
+        if (n == 0) std::this_thread::yield();
+      }
+    });
+  for (item& it : items) {
+    while (!ring.push(&it))
+      if (runnable* r = ring.pop()) note(r);
+    if (it.id++ == 0 && taken.load() % 7 == 0)
+      if (runnable* r = ring.pop()) note(r);
+  }
+  while (runnable* r = ring.pop()) note(r);
+  for (auto& t : thieves) t.join();
+  EXPECT_EQ(taken.load(), count);
+}
+
+}  // namespace
+}  // namespace weft::detail

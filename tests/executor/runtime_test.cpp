@@ -1,0 +1,333 @@
+#include "weft/runtime.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "weft_test.hpp"
+
+namespace weft::testing {
+namespace {
+
+class Runtime : public OnLoops {};
+WEFT_ON_LOOPS(Runtime);
+
+TEST_P(Runtime, GivesMainsResult) {
+  EXPECT_EQ(run([] { return 7; }), 7);
+  EXPECT_EQ(*run([] { return std::make_unique<int>(8); }), 8);
+  run([] {});
+  EXPECT_THROW(run([] { throw std::runtime_error("out of main"); }), std::runtime_error);
+  EXPECT_EQ(run([] { return 9; }), 9) << "after an error the next one starts";
+}
+
+TEST_P(Runtime, CancelsAndJoinsWhatMainLeaves) {
+  std::atomic<int> unwound{0};
+  run([&] {
+    const auto body = [&] {
+      try {
+        sleep_for(1000s);
+      } catch (const cancelled& c) {
+        EXPECT_EQ(c.reason(), cancel_reason::shutdown);
+        sleep_for(1ms);  // not reached: it is cancelled
+        ADD_FAILURE();
+      }
+    };
+    const auto guarded = [&, body] {
+      struct note {
+        std::atomic<int>& n;
+        ~note() { ++n; }
+      } const n{unwound};
+      body();
+    };
+    for (int i = 0; i < 5; ++i) {
+      (void)spawn(guarded);
+      (void)spawn(anywhere, guarded);
+      (void)spawn(detached, guarded);
+      (void)spawn(on_loop(loop_count() - 1), guarded);
+      (void)spawn_cpu(guarded);
+      (void)spawn_blocking(guarded);
+    }
+    sleep_for(20ms);
+  });
+  EXPECT_EQ(unwound, 30);
+}
+
+TEST_P(Runtime, JoinsTasksThatSpawnWhileTheyUnwind) {
+  std::atomic<int> ended{0};
+  run([&] {
+    for (int i = 0; i < 10; ++i)
+      (void)spawn(anywhere, [&] {
+        struct late {
+          std::atomic<int>& n;
+          ~late() {
+            shield([&] {
+              (void)spawn_cpu([] {});
+              sleep_for(2ms);
+            });
+            ++n;
+          }
+        } const l{ended};
+        sleep_for(1000s);
+      });
+    sleep_for(5ms);
+  });
+  EXPECT_EQ(ended, 10);
+}
+
+TEST(RuntimeMisuse, InsideARuntimeSaysSo) {
+  weft::run([] {
+    EXPECT_THROW(weft::run([] {}), std::logic_error);
+    EXPECT_THROW(runtime(), std::logic_error);
+    spawn_blocking([] { EXPECT_THROW(weft::run([] {}), std::logic_error); }).get();
+    EXPECT_THROW(sim::run(1, [] {}), std::logic_error);
+  });
+}
+
+TEST(RuntimeMisuse, OfWhatNeedsOneSaysSo) {
+  EXPECT_THROW((void)spawn([] {}), no_runtime);
+  EXPECT_THROW((void)spawn_cpu([] {}), no_runtime);
+  EXPECT_THROW((void)spawn_blocking([] {}), no_runtime);
+  EXPECT_THROW(this_loop(), no_runtime);
+  EXPECT_THROW(loop_count(), no_runtime);
+  EXPECT_THROW(inspect(), no_runtime);
+  EXPECT_THROW(this_io_context(), no_runtime);
+  EXPECT_THROW(gather(lazy([] {})), no_runtime);
+  EXPECT_FALSE(on_a_loop());
+}
+
+TEST(RuntimeMisuse, OfTheConfigNamesTheField) {
+  const auto fails = [](config c, const char* field) {
+    try {
+      const runtime r(std::move(c));
+      ADD_FAILURE() << field;
+    } catch (const std::invalid_argument& e) {
+      EXPECT_NE(std::string(e.what()).find(field), std::string::npos) << e.what();
+    }
+  };
+  fails({.loops = 0}, "loops");
+  fails({.loops = 1000}, "loops");
+  fails({.cpu_workers = 0}, "cpu_workers");
+  fails({.blocking_threads = 0}, "blocking_threads");
+  fails({.stack_size = 4096}, "stack_size");
+  fails({.cpu_stack_size = 0}, "cpu_stack_size");
+  fails({.max_stacks = 0}, "max_stacks");
+}
+
+TEST(RuntimeMisuse, AWaitOnALoopsOwnStackSaysSo) {
+  weft::run([] {
+    EXPECT_THROW((void)spawn(on_loop(100), [] {}), std::out_of_range);
+    spawn_cpu([] { EXPECT_THROW((void)spawn(on_loop(100), [] {}), std::out_of_range); }).get();
+  });
+}
+
+TEST(RuntimeObject, RunsSeveralTimesAndClosesWithWorkInFlight) {
+  std::atomic<bool> unwound{false};
+  {
+    runtime r({.loops = 2});
+    EXPECT_EQ(r.run([] { return 1; }), 1);
+    future<int> keeps;
+    r.run([&] {
+      keeps = spawn([] {
+        sleep_for(5ms);
+        return 5;
+      });
+    });
+    EXPECT_EQ(r.run([&] { return keeps.get(); }), 5) << "it went on in the next run";
+    r.run([&] {
+      (void)spawn([&] {
+        struct note {
+          std::atomic<bool>& b;
+          ~note() { b = true; }
+        } const n{unwound};
+        sleep_for(1000s);
+      });
+      yield();
+    });
+    EXPECT_THROW(runtime(), std::logic_error) << "one at a time";
+  }
+  EXPECT_TRUE(unwound);
+  runtime r({.loops = 1});
+  r.close();
+  r.close();
+  EXPECT_THROW(r.run([] {}), no_runtime);
+}
+
+TEST(RuntimeObject, TakesSpawnsFromThreadsOutside) {
+  runtime r({.loops = 2});
+  std::vector<std::thread> threads;
+  std::atomic<int> sum{0};
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 100; ++i)
+        sum += spawn(on_loop(1), [] { return 1; }).get() + spawn_cpu([] { return 1; }).get();
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(sum, 800);
+}
+
+TEST(Unhandled, ErrorsAreReportedOnceWithTheTasksNameAndSite) {
+  std::mutex mutex;
+  std::vector<std::string> seen;
+  config c{.loops = 2};
+  c.on_unhandled = [&](const task_info& task, std::exception_ptr error) {
+    EXPECT_TRUE(on_a_loop());
+    const std::lock_guard lock(mutex);
+    try {
+      std::rethrow_exception(error);
+    } catch (const std::exception& e) {
+      seen.push_back(task.name + ": " + e.what());
+    }
+    EXPECT_NE(std::string(task.site.file_name()).find("runtime_test.cpp"), std::string::npos);
+  };
+  weft::run(
+      [] {
+        const auto fail = [](const char* what) { return [what] { throw std::runtime_error(what); }; };
+        (void)spawn({.name = "dropped"}, fail("1"));
+        {
+          auto kept = spawn({.name = "kept"}, fail("2"));
+          kept.wait();  // waiting takes no error
+        }
+        auto taken = spawn({.name = "taken"}, fail("3"));
+        EXPECT_THROW(taken.get(), std::runtime_error);
+        auto results = gather_results(spawn({.name = "gathered"}, fail("4"))).get();
+        auto cancelled_task = spawn([] { sleep_for(100s); });
+        yield();
+        cancelled_task.cancel();
+        cancelled_task.wait();
+        (void)spawn_cpu({.name = "cpu"}, fail("5"));
+        (void)spawn_blocking({.name = "blocking"}, fail("6"));
+        sleep_for(50ms);
+      },
+      c);
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen, (std::vector<std::string>{"blocking: 6", "cpu: 5", "dropped: 1", "kept: 2"}));
+}
+
+TEST(Stall, IsReportedOnceWithTheTaskAndWhereItIs) {
+  std::mutex mutex;
+  std::vector<stall_info> seen;
+  config c{.loops = 2, .stall_after = 20ms};
+  c.on_stall = [&](const stall_info& s) {
+    const std::lock_guard lock(mutex);
+    seen.push_back(s);
+  };
+  weft::run(
+      [] {
+        spawn({.name = "blocks"}, [] {
+          const auto until = std::chrono::steady_clock::now() + 200ms;
+          while (std::chrono::steady_clock::now() < until) {
+          }
+        }).get();
+        sleep_for(50ms);  // waiting is no stall
+      },
+      c);
+  ASSERT_EQ(seen.size(), 1U);
+  EXPECT_EQ(seen[0].task.name, "blocks");
+  EXPECT_NE(std::string(seen[0].task.site.file_name()).find("runtime_test.cpp"), std::string::npos);
+  EXPECT_GE(seen[0].lasted, 20ms);
+  EXPECT_EQ(seen[0].loop, 0U);
+  EXPECT_FALSE(seen[0].where.empty());
+}
+
+TEST(Deadlock, OfTasksThatWaitForOneAnotherIsReported) {
+  std::atomic<int> reports{0};
+  std::string text;
+  config c{.loops = 2};
+  c.on_deadlock = [&](const std::string& t) {
+    text = t;
+    ++reports;
+  };
+  weft::run(
+      [&] {
+        future<void> a;
+        future<void> b;
+        a = spawn({.name = "hen"}, [&] {
+          yield();
+          b.get();
+        });
+        b = spawn(on_loop(1), {.name = "egg"}, [&] {
+          sleep_for(1ms);
+          a.get();
+        });
+        for (int i = 0; i < 500 && reports == 0; ++i) sleep_for(10ms);
+        a.cancel();
+        EXPECT_THROW(a.get(), cancelled);
+        EXPECT_THROW(b.get(), cancelled);
+      },
+      c);
+  EXPECT_EQ(reports, 1);
+  EXPECT_NE(text.find("hen"), std::string::npos) << text;
+  EXPECT_NE(text.find("egg"), std::string::npos) << text;
+}
+
+TEST(Inspect, ListsEveryStartedTaskAndWhatItWaitsFor) {
+  weft::run(
+      [] {
+        promise<int> p;
+        auto sleeper = spawn({.name = "sleeper"}, [] { sleep_for(1000s); });
+        auto waiter = spawn(on_loop(1), {.name = "waiter"}, [f = p.get_future()] { f.get(); });
+        auto cpu = spawn_cpu({.name = "cpu"}, [&] { sleeper.wait(); });
+        auto blocking = spawn_blocking({.name = "blocking"}, [f = p.get_future()] { f.get(); });
+        sleep_for(30ms);
+        std::map<std::string, task_state> found;
+        for (auto& t : inspect()) found[t.task.name] = t;
+        EXPECT_EQ(found["sleeper"].waits_for, wait_kind::timer);
+        EXPECT_EQ(found["sleeper"].loop, 0);
+        EXPECT_EQ(found["waiter"].waits_for, wait_kind::future);
+        EXPECT_EQ(found["waiter"].loop, 1);
+        EXPECT_EQ(found["cpu"].where, task_state::place::cpu);
+        EXPECT_EQ(found["cpu"].target_task, found["sleeper"].task.id);
+        EXPECT_EQ(found["blocking"].where, task_state::place::blocking);
+        EXPECT_EQ(found["sleeper"].task.parent, found["main"].task.id);
+        std::ostringstream out;
+        dump_tasks(out);
+        EXPECT_NE(out.str().find("\"sleeper\""), std::string::npos);
+        EXPECT_NE(out.str().find("waits for timer"), std::string::npos);
+        p.set_value(1);
+        sleeper.cancel();
+        cpu.get();
+        EXPECT_THROW(sleeper.get(), cancelled);
+      },
+      {.loops = 2});
+}
+
+TEST(OneCore, StillRunsEverything) {
+  cpu_set_t before;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(before), &before), 0);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int i = 0; i < CPU_SETSIZE; ++i)
+    if (CPU_ISSET(i, &before)) {
+      CPU_SET(i, &one);
+      break;
+    }
+  std::thread([&] {
+    ASSERT_EQ(::sched_setaffinity(0, sizeof(one), &one), 0);
+    EXPECT_EQ(usable_cores(), 1U);
+    EXPECT_EQ(
+        weft::run([] {
+          EXPECT_EQ(loop_count(), 1U);
+          auto [a, b, c] =
+              gather(spawn([] { return 1; }), spawn_cpu([] { return 2; }), spawn_blocking([] { return 3; })).get();
+          return a + b + c;
+        }),
+        6);
+  }).join();
+}
+
+TEST(ManyRuntimes, StartAndStopInARow) {
+  for (int i = 0; i < 100; ++i)
+    EXPECT_EQ(weft::run([] { return spawn(anywhere, [] { return 1; }).get() + spawn_cpu([] { return 1; }).get(); },
+                        {.loops = 2}),
+              2);
+}
+
+}  // namespace
+}  // namespace weft::testing

@@ -1,0 +1,64 @@
+#pragma once
+// Running test bodies inside a runtime: for real on 1, 2 and 4 loops, or simulated over many seeds.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <string>
+
+#include "weft/executor.hpp"
+
+namespace weft::testing {
+
+using namespace std::chrono_literals;
+
+/// A test that runs on 1, 2 and 4 loops.
+class OnLoops : public ::testing::TestWithParam<unsigned> {
+ protected:
+  template <class F>
+  auto run(F&& body) {
+    return weft::run(std::forward<F>(body), settings());
+  }
+  [[nodiscard]] static config settings() {
+    config c;
+    c.loops = GetParam();
+    c.cpu_workers = 2;
+    c.on_unhandled = [](const task_info& task, std::exception_ptr) {
+      ADD_FAILURE() << "an error was not taken: " << to_string(task);
+    };
+    // A loaded machine may stall anything; tests of the watchdog set their own.
+    c.stall_after = std::chrono::nanoseconds(0);
+    return c;
+  }
+};
+
+#define WEFT_ON_LOOPS(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Loops, Suite, ::testing::Values(1U, 2U, 4U), ::testing::PrintToStringParamName())
+
+/// How many seeds a simulated test tries; WEFT_SEEDS in the environment changes it.
+inline std::uint64_t seeds() {
+  const char* text = std::getenv("WEFT_SEEDS");
+  return text ? std::strtoull(text, nullptr, 10) : 100;
+}
+
+/// Runs the body over many seeds on two simulated loops. A failed expectation names the seed.
+inline void simulate(const std::function<void()>& body, config c = {.loops = 2},
+                     std::source_location site = std::source_location::current()) {
+  for (std::uint64_t seed = 0; seed < seeds(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    sim::run(seed, body, c, site);
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+/// The virtual or real time that f takes.
+template <class F>
+clock::duration time_of(F&& f) {
+  const auto start = clock::now();
+  std::forward<F>(f)();
+  return clock::now() - start;
+}
+
+}  // namespace weft::testing
