@@ -1,13 +1,17 @@
 #include "weft/cpu_pool.hpp"
 
+#include <oneapi/tbb/concurrent_queue.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task.h>
 #include <oneapi/tbb/task_arena.h>
 #include <oneapi/tbb/task_scheduler_observer.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cancellation.hpp"
@@ -18,11 +22,20 @@
 namespace weft::detail {
 namespace {
 
-thread_local bool tl_present = false;
+thread_local bool tl_present = false;  // this thread works for the pool
+
+// oneTBB 2021.8 hangs beyond 4,095 suspended tasks a worker.
+constexpr int most_suspended = 4000;
+std::atomic<int> suspended{0};
 
 // One arena for all CPU tasks. Each body runs inside isolate(): without it a worker that waits for its own algorithm
 // takes another task's body onto its stack, and buries the algorithm under it.
 // The isolate() frame is on the worker's stack, not on the task's: it ends when the task waits.
+//
+// Isolation has a price. A worker whose algorithm waits for bodies that are suspended takes no other task, and those
+// bodies may be waiting for just such a task. So the tasks are in a queue of our own, of which the arena gets a token
+// each; and while bodies are suspended a guard looks on: when nothing was started for a while though tasks are queued,
+// it adds a thread that starts them. Such threads end when the queue is empty.
 class tbb_pool final : public cpu_runner {
  public:
   explicit tbb_pool(const config& c)
@@ -33,20 +46,95 @@ class tbb_pool final : public cpu_runner {
     arena_.initialize();
     watch_.observe(true);
   }
+  ~tbb_pool() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    if (guard_.joinable()) guard_.join();
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return helpers_ == 0; });
+  }
 
   [[nodiscard]] unsigned workers() const noexcept override {
     const auto allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
     return std::min(wanted_, static_cast<unsigned>(allowed) - 1);
   }
 
+  /// A body is about to be suspended: from now on somebody must look on.
+  void keep_watch() {
+    const std::lock_guard lock(mutex_);
+    if (!guard_.joinable()) guard_ = std::thread([this] { guard(); });
+    changed_.notify_all();
+  }
+
  private:
+  static constexpr std::size_t most_helpers = 64;
+
+  struct item {
+    task_core* task;
+    fiber_agent* fiber;
+  };
+
   void submit(task_core* task, fiber_agent* f) override {
-    arena_.enqueue([this, task, f] { tbb::this_task_arena::isolate([this, task, f] { work(task, f); }); });
+    queue_.push({task, f});
+    arena_.enqueue([this] { tbb::this_task_arena::isolate([this] { start_one(); }); });
+  }
+
+  bool start_one() noexcept {
+    item next;
+    if (!queue_.try_pop(next)) return false;  // a helper has taken it
+    started_.fetch_add(1, std::memory_order_relaxed);
+    work(next.task, next.fiber);
+    return true;
+  }
+
+  void guard() {
+    std::unique_lock lock(mutex_);
+    auto seen = started_.load(std::memory_order_relaxed);
+    while (!stop_) {
+      if (suspended.load(std::memory_order_relaxed) == 0) {
+        changed_.wait(lock, [this] { return stop_ || suspended.load(std::memory_order_relaxed) > 0; });
+        seen = started_.load(std::memory_order_relaxed);
+      }
+      changed_.wait_for(lock, std::chrono::milliseconds(2), [this] { return stop_; });
+      const auto now = started_.load(std::memory_order_relaxed);
+      if (!stop_ && now == seen && !queue_.empty() && helpers_ < most_helpers) {
+        ++helpers_;
+        std::thread([this] { help(); }).detach();  // counted, and awaited in the destructor
+      }
+      seen = now;
+    }
+  }
+
+  void help() {
+    tl_present = true;
+    tbb::task_arena own(1);
+    own.execute([this] {
+      tbb::this_task_arena::isolate([this] {
+        while (start_one()) {
+        }
+      });
+    });
+    tl_present = false;
+    const std::lock_guard lock(mutex_);
+    --helpers_;
+    changed_.notify_all();
   }
 
   tbb::global_control limit_;
   tbb::task_arena arena_;
   const unsigned wanted_;
+  tbb::concurrent_queue<item> queue_;
+  std::atomic<std::uint64_t> started_{0};
+  // The guard and its helpers; touched only when bodies wait.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stop_ = false;
+  std::thread guard_;
+  std::size_t helpers_ = 0;
+
   // Marks the threads that work in this arena.
   class presence final : public tbb::task_scheduler_observer {
    public:
@@ -73,10 +161,6 @@ struct body final : agent {
   tbb::task::suspend_point point{};
   std::atomic<parking> park{parking::running};
 };
-
-// oneTBB 2021.8 hangs beyond 4,095 suspended tasks a worker.
-constexpr int most_suspended = 4000;
-std::atomic<int> suspended{0};
 
 struct body_store {
   std::mutex mutex;
@@ -126,32 +210,32 @@ agent& body_agent() {
   return *tl_body;
 }
 
-void park_body(agent& a, std::uint64_t) {
+void park_body(agent& a, std::uint64_t word) {
   auto& self = static_cast<body&>(a);
-  struct count {
-    count() {
-      if (suspended.fetch_add(1, std::memory_order_relaxed) >= most_suspended) {
-        suspended.fetch_sub(1, std::memory_order_relaxed);
-        throw wait_in_algorithm("more than " + std::to_string(most_suspended) +
-                                " bodies of oneTBB algorithms wait at once, which oneTBB cannot bear; "
-                                "wait outside the algorithm, or in spawn_cpu tasks of their own");
-      }
-    }
-    ~count() { suspended.fetch_sub(1, std::memory_order_relaxed); }
-  } const counted;
+  // A waker that has decided already will resume us, so then there is no way but to be suspended.
+  if (suspended.fetch_add(1, std::memory_order_relaxed) >= most_suspended &&
+      decide_own(a, word, wake_reason::cancelled)) {
+    suspended.fetch_sub(1, std::memory_order_relaxed);
+    throw wait_in_algorithm("more than " + std::to_string(most_suspended) +
+                            " bodies of oneTBB algorithms wait at once, which oneTBB cannot bear; "
+                            "wait outside the algorithm, or in spawn_cpu tasks of their own");
+  }
+  static_cast<tbb_pool&>(runtime_core::current()->cpu()).keep_watch();
   // oneTBB keeps none of these over a wait: the exception state, and who runs here.
   agent* const me = current_agent();
   const eh_globals saved = *thread_eh_globals();
   *thread_eh_globals() = {};
   set_current_agent(nullptr);
   swap_body(nullptr);
-  self.park.store(body::parking::running, std::memory_order_relaxed);
   tbb::task::suspend([&self](tbb::task::suspend_point point) {
     self.point = point;
     auto expected = body::parking::running;
     if (!self.park.compare_exchange_strong(expected, body::parking::parked, std::memory_order_acq_rel))
       tbb::task::resume(point);
   });
+  // Not at the beginning: a waker may come as soon as the wait is published, which was before this function.
+  self.park.store(body::parking::running, std::memory_order_relaxed);
+  suspended.fetch_sub(1, std::memory_order_relaxed);
   put_away(swap_body(&self));
   set_current_agent(me);
   *thread_eh_globals() = saved;
