@@ -21,7 +21,7 @@ install(FILES ${PROJECT_BINARY_DIR}/weftConfig.cmake ${PROJECT_BINARY_DIR}/weftC
 # The .pc files find their prefix from where they lie, so an installed tree can be moved.
 file(RELATIVE_PATH PC_PREFIX /p/${pc_dir} /p)
 set(PC_REQUIRES "")
-set(PC_DEFINES "-DASIO_STANDALONE -DASIO_NO_DEPRECATED")
+set(PC_DEFINES "-DASIO_STANDALONE -DASIO_NO_DEPRECATED -DASIO_HAS_STD_ALIGNED_ALLOC=1")
 set(PC_LIBS "-lboost_context -pthread")
 set(PC_LIBS_PRIVATE "")
 if(BUILD_SHARED_LIBS)

@@ -59,6 +59,8 @@ function(weft_library target alias)
     PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/src)
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_compile_options(${target} PUBLIC ${WEFT_SANITIZE_FLAGS})
+  # Position-independent code, yet the library's own functions may be inlined into one another.
+  target_compile_options(${target} PRIVATE -fno-semantic-interposition)
   target_link_options(${target} PUBLIC ${WEFT_SANITIZE_FLAGS})
   set_target_properties(
     ${target} PROPERTIES EXPORT_NAME ${alias} POSITION_INDEPENDENT_CODE ON VERSION ${PROJECT_VERSION}

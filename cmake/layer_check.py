@@ -53,13 +53,13 @@ FLOORS = {
     ],
     "io": [
         # 0 words
-        {"public": "error endpoint buffer", "private": ""},
+        {"public": "error endpoint buffer", "private": "sockaddr"},
         # 1 streams
-        {"public": "transport stream", "private": ""},
+        {"public": "transport stream listener", "private": ""},
         # 2 Asio and descriptors
-        {"public": "use_fiber wait_fd", "private": ""},
+        {"public": "use_fiber wait_fd", "private": "descriptor socket"},
         # 3 kinds
-        {"public": "tcp unix udp resolve pipe signals file process", "private": ""},
+        {"public": "resolve tcp unix udp pipe signals file process memory", "private": ""},
         # 4 servers
         {"public": "serve tls", "private": ""},
         # 5 testing

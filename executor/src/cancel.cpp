@@ -27,7 +27,11 @@ bool is_fiber(const agent& a) noexcept { return a.what == agent::kind::fiber; }
 
 }  // namespace
 
-void scope::enter(agent& who, deadline until, bool shield) noexcept {
+void scope::enter(agent& who, deadline until, bool shield) {
+  if (who.what == agent::kind::body)
+    throw wait_in_algorithm(
+        "timeout() or shield() inside the body of a oneTBB algorithm: a body has no scope of its own; "
+        "put it around the algorithm, or around a spawn_cpu in the body");
   id_ = next_scope_id();
   owner_ = &who;
   outer_ = who.innermost;

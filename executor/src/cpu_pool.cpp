@@ -22,8 +22,6 @@
 namespace weft::detail {
 namespace {
 
-thread_local bool tl_present = false;  // this thread works for the pool
-
 // oneTBB 2021.8 hangs beyond 4,095 suspended tasks a worker.
 constexpr int most_suspended = 4000;
 std::atomic<int> suspended{0};
@@ -47,6 +45,8 @@ class tbb_pool final : public cpu_runner {
     watch_.observe(true);
   }
   ~tbb_pool() override {
+    // The last task has ended, but its worker may still be on the way off its stack.
+    while (tokens_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
     {
       const std::lock_guard lock(mutex_);
       stop_ = true;
@@ -79,7 +79,11 @@ class tbb_pool final : public cpu_runner {
 
   void submit(task_core* task, fiber_agent* f) override {
     queue_.push({task, f});
-    arena_.enqueue([this] { tbb::this_task_arena::isolate([this] { start_one(); }); });
+    tokens_.fetch_add(1, std::memory_order_relaxed);
+    arena_.enqueue([this] {
+      tbb::this_task_arena::isolate([this] { start_one(); });
+      tokens_.fetch_sub(1, std::memory_order_release);  // the pool may be gone now
+    });
   }
 
   bool start_one() noexcept {
@@ -109,7 +113,7 @@ class tbb_pool final : public cpu_runner {
   }
 
   void help() {
-    tl_present = true;
+    tl_cpu_thread = true;
     tbb::task_arena own(1);
     own.execute([this] {
       tbb::this_task_arena::isolate([this] {
@@ -117,7 +121,7 @@ class tbb_pool final : public cpu_runner {
         }
       });
     });
-    tl_present = false;
+    tl_cpu_thread = false;
     const std::lock_guard lock(mutex_);
     --helpers_;
     changed_.notify_all();
@@ -128,6 +132,7 @@ class tbb_pool final : public cpu_runner {
   const unsigned wanted_;
   tbb::concurrent_queue<item> queue_;
   std::atomic<std::uint64_t> started_{0};
+  std::atomic<std::int64_t> tokens_{0};  // given to the arena, and not finished
   // The guard and its helpers; touched only when bodies wait.
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -140,8 +145,8 @@ class tbb_pool final : public cpu_runner {
    public:
     using tbb::task_scheduler_observer::task_scheduler_observer;
     ~presence() override { observe(false); }
-    void on_scheduler_entry(bool) override { tl_present = true; }
-    void on_scheduler_exit(bool) override { tl_present = false; }
+    void on_scheduler_entry(bool) override { tl_cpu_thread = true; }
+    void on_scheduler_exit(bool) override { tl_cpu_thread = false; }
   } watch_{arena_};
 };
 
@@ -192,7 +197,7 @@ bool in_own_algorithm(const agent* a) noexcept {
   if (!here) return false;
   if (a && a->what == agent::kind::cpu) return here != static_cast<const fiber_agent*>(a)->entered_in;
   if (a && a->what != agent::kind::body && a->what != agent::kind::thread) return false;
-  return tl_present;
+  return tl_cpu_thread;
 }
 
 bool in_foreign_algorithm() noexcept { return algorithm_context() != nullptr; }
@@ -221,11 +226,9 @@ void park_body(agent& a, std::uint64_t word) {
                             "wait outside the algorithm, or in spawn_cpu tasks of their own");
   }
   static_cast<tbb_pool&>(runtime_core::current()->cpu()).keep_watch();
-  // oneTBB keeps none of these over a wait: the exception state, and who runs here.
-  agent* const me = current_agent();
+  // oneTBB keeps neither over a wait: the exception state, and whose body runs here.
   const eh_globals saved = *thread_eh_globals();
   *thread_eh_globals() = {};
-  set_current_agent(nullptr);
   swap_body(nullptr);
   tbb::task::suspend([&self](tbb::task::suspend_point point) {
     self.point = point;
@@ -237,7 +240,6 @@ void park_body(agent& a, std::uint64_t word) {
   self.park.store(body::parking::running, std::memory_order_relaxed);
   suspended.fetch_sub(1, std::memory_order_relaxed);
   put_away(swap_body(&self));
-  set_current_agent(me);
   *thread_eh_globals() = saved;
 }
 

@@ -43,6 +43,7 @@ class standin_pool final : public cpu_runner {
   }
 
   void run() {
+    tl_cpu_thread = true;
     std::unique_lock lock(mutex_);
     for (;;) {
       changed_.wait(lock, [this] { return stop_ || !queue_.empty(); });

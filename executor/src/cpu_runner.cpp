@@ -43,14 +43,11 @@ void cpu_runner::work(task_core* task, fiber_agent* f) noexcept {
 void cpu_runner::enter(fiber_agent& f) noexcept {
   fiber native;
   native.make_native();
-  agent* const outer = current_agent();
   for (;;) {
     f.worker = &native;
     f.entered_in = algorithm_context();
     f.park.store(fiber_agent::parking::running, std::memory_order_relaxed);
-    set_current_agent(&f);
     fiber::switch_to<true>(native, f, thread_eh_globals());
-    set_current_agent(outer);
     if (f.finished) {
       const std::lock_guard lock(mutex_);
       fibers_.give_back(&f);

@@ -29,15 +29,20 @@ class fiber_pool {
   fiber_pool(const fiber_pool&) = delete;
   fiber_pool& operator=(const fiber_pool&) = delete;
 
+  /// One that was used lately; null if there is none.
+  fiber_agent* take_warm() noexcept { return warm_.pop(); }
+
   /// Throws out_of_stacks.
   fiber_agent* take() {
     for (list* l : {&warm_, &cooling_, &cold_})
       if (fiber_agent* f = l->pop()) return f;
-    const stack area = stacks_.carve();
-    auto* f = ::new (static_cast<void*>(area.top)) fiber_agent(what_);
-    f->area = area;
-    f->size = static_cast<std::uint32_t>(stacks_.size());
-    f->make(area.low, static_cast<std::size_t>(area.top - area.low), entry_);
+    fiber_agent* f = nullptr;
+    stacks_.carve([&](const stack& area) {
+      f = ::new (static_cast<void*>(area.top)) fiber_agent(what_);
+      f->area = area;
+      f->size = static_cast<std::uint32_t>(stacks_.size());
+      f->make(area.low, static_cast<std::size_t>(area.top - area.low), entry_);
+    });
     return f;
   }
 

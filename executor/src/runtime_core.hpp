@@ -80,6 +80,7 @@ class runtime_core {
   [[nodiscard]] loop_core& loop(std::size_t i) noexcept { return *loops_[i]; }
   [[nodiscard]] const loop_core& loop(std::size_t i) const noexcept { return *loops_[i]; }
   [[nodiscard]] cpu_backend& cpu() noexcept { return *cpu_; }
+  [[nodiscard]] const stack_pool* cpu_stacks() const noexcept { return cpu_ ? cpu_->stacks() : nullptr; }
   [[nodiscard]] blocking_backend& blocking() noexcept { return *blocking_; }
   [[nodiscard]] bool closing() const noexcept { return closing_.load(std::memory_order_seq_cst); }
   [[nodiscard]] bool simulated() const noexcept { return simulated_; }

@@ -14,9 +14,23 @@ namespace detail {
 thread_local agent* tl_agent = nullptr;
 thread_local loop_core* tl_loop = nullptr;
 
+thread_local bool tl_cpu_thread = false;
+
+namespace {
+
+// oneTBB moves stacks between its threads as it likes, when bodies of algorithms wait. So which CPU task runs here is
+// not a thread's to know, but the stack's.
+agent* agent_of_this_stack() noexcept {
+  const runtime_core* rt = runtime_core::current();
+  const stack_pool* stacks = rt ? rt->cpu_stacks() : nullptr;
+  return stacks ? static_cast<fiber_agent*>(stacks->owner_of(__builtin_frame_address(0))) : nullptr;
+}
+
+}  // namespace
+
 [[gnu::noinline]] agent* current_agent() noexcept {
   asm volatile("");
-  return tl_agent;
+  return tl_cpu_thread ? agent_of_this_stack() : tl_agent;
 }
 [[gnu::noinline]] loop_core* current_loop() noexcept {
   asm volatile("");
@@ -80,15 +94,15 @@ runnable* loop_core::next() noexcept {
 
 fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
   if (stack_size == 0) return *default_fibers_;
-  const auto rounded = round_to_pages(stack_size);
-  if (rounded == default_fibers_->stack_size()) return *default_fibers_;
   for (const pool_list* p = pools_; p; p = p->next)
-    if (p->pool->stack_size() == rounded) return *p->pool;
-  return add_pool(rounded, runtime_.settings().max_stacks);
+    if (p->pool->stack_size() == stack_size) return *p->pool;
+  return add_pool(stack_size, runtime_.settings().max_stacks);
 }
 
 // Null when there is none to be had; then the task has been told.
 fiber_agent* loop_core::stack_for(runnable* r) noexcept {
+  if (r->stack_size() == 0)
+    if (fiber_agent* f = default_fibers_->take_warm()) return f;
   try {
     fiber_agent* f = pool_for(r->stack_size()).take();
     f->home = this;
@@ -158,7 +172,7 @@ void loop_core::fiber_main(fiber& self) noexcept {
       runnable* then = loop.next();
       if (then && then->how == runnable::kind::start) {
         const auto wanted = then->stack_size();
-        if (wanted == 0 ? me.size == loop.default_fibers_->stack_size() : me.size == round_to_pages(wanted)) {
+        if (me.size == (wanted == 0 ? loop.default_fibers_->stack_size() : wanted)) {
           me.assigned = then;
           break;
         }

@@ -33,6 +33,7 @@ class task_core;
 // others call current_agent() and current_loop(), which the compiler cannot cache.
 extern thread_local agent* tl_agent;
 extern thread_local loop_core* tl_loop;
+extern thread_local bool tl_cpu_thread;  ///< a thread of the CPU pool
 loop_core* current_loop() noexcept;
 void set_current_agent(agent* a) noexcept;
 

@@ -104,7 +104,7 @@ bool stack_pool::protect(std::byte* low) noexcept {
   return ::mprotect(low, page_size(), PROT_NONE) == 0;
 }
 
-stack stack_pool::carve() {
+stack stack_pool::reserve() {
   if (carved() >= most_)
     throw out_of_stacks("out of stacks: all " + std::to_string(most_) +
                         " stacks that config.max_stacks allows are in use");
@@ -119,10 +119,12 @@ stack stack_pool::carve() {
     throw out_of_stacks("out of stacks: a guard page could not be set after " + std::to_string(carved()) + " stacks (" +
                         describe("mprotect", errno) +
                         "); raise vm.max_map_count, or use Linux 6.13 or later, which needs no mapping per guard");
-  carved_.fetch_add(1, std::memory_order_relaxed);
-  // The control block is zero until its owner constructs it; looking threads take zero as "nobody".
-  s->used.store(i + 1, std::memory_order_release);
   return {low + page_size(), low + stride_ - control_};
+}
+
+void stack_pool::publish() noexcept {
+  carved_.fetch_add(1, std::memory_order_relaxed);
+  slabs_.load(std::memory_order_relaxed)->used.fetch_add(1, std::memory_order_release);  // pairs with for_each()
 }
 
 bool stack_pool::trim(const stack& s, const void* keep_from) noexcept {
@@ -135,6 +137,14 @@ bool stack_pool::trim(const stack& s, const void* keep_from) noexcept {
   unsigned char resident = 0;
   if (::mincore(reinterpret_cast<void*>(keep - page), page, &resident) != 0 || !(resident & 1)) return false;
   return ::madvise(s.low, keep - from, MADV_DONTNEED) == 0;
+}
+
+void* stack_pool::owner_of(const void* address) const noexcept {
+  const auto* at = static_cast<const std::byte*>(address);
+  for (const slab* s = slabs_.load(std::memory_order_acquire); s; s = s->older)
+    if (at >= s->base && at < s->base + s->count * s->stride)
+      return s->control(static_cast<std::size_t>(at - s->base) / s->stride);
+  return nullptr;
 }
 
 void* stack_pool::owner_of_guard(const void* address, std::size_t& size) noexcept {

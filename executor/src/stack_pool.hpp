@@ -35,8 +35,15 @@ class stack_pool {
   stack_pool(const stack_pool&) = delete;
   stack_pool& operator=(const stack_pool&) = delete;
 
-  /// A stack never used before. Throws out_of_stacks, saying which limit was hit.
-  stack carve();
+  /// A stack never used before, shown to lookers after `construct(stack)` has made its control block.
+  /// Throws out_of_stacks, saying which limit was hit.
+  template <class F>
+  stack carve(F construct) {
+    const stack s = reserve();
+    construct(s);
+    publish();
+    return s;
+  }
 
   /// Gives back to the system what a stack that ran deep has committed below `keep_from`.
   /// True when there was something to give back.
@@ -52,6 +59,9 @@ class stack_pool {
     for (const slab* s = slabs_.load(std::memory_order_acquire); s; s = s->older)
       for (std::size_t i = 0, n = s->used.load(std::memory_order_acquire); i < n; ++i) f(s->control(i));
   }
+
+  /// The control block of the stack of this pool that holds `address`; null if none does. Any thread.
+  [[nodiscard]] void* owner_of(const void* address) const noexcept;
 
   /// For the signal handler: the control block of the stack whose guard page holds `address`, else null; gives the
   /// stack's size. Async-signal-safe.
@@ -70,6 +80,8 @@ class stack_pool {
     [[nodiscard]] void* control(std::size_t i) const noexcept { return base + (i + 1) * stride - control_size; }
   };
 
+  stack reserve();
+  void publish() noexcept;
   void add_slab();
   [[nodiscard]] bool protect(std::byte* low) noexcept;
 

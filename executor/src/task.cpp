@@ -68,7 +68,7 @@ task_core::task_core(flavour what, const task_options& options, std::source_loca
       throw std::invalid_argument("task_options.stack_size is " + std::to_string(options.stack_size) +
                                   " bytes; it must be between " + std::to_string(min_stack_size) + " and " +
                                   std::to_string(max_stack_size));
-    stack_size_ = static_cast<std::uint32_t>(options.stack_size);
+    stack_size_ = static_cast<std::uint32_t>(round_to_pages(options.stack_size));
   }
   if (!options.name.empty()) {
     name_ = new char[options.name.size() + 1];
@@ -246,7 +246,8 @@ void task_core::on_origin() noexcept {
     return;
   }
   if (linked_) {
-    pass_on(own, origin->root);
+    // A fiber has passed its children on by itself; its home may be reading the empty list, for a late cancellation.
+    if (flavour_ != flavour::fiber) pass_on(own, origin->root);
     unlink();
   } else {
     origin->runtime().in_flight.fetch_sub(1, std::memory_order_seq_cst);

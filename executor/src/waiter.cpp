@@ -102,7 +102,7 @@ void thread_agent::block(deadline until) noexcept {
 
 // --- who runs here ---
 
-agent& waiting_agent() {
+[[gnu::noinline]] agent& waiting_agent() {
   if (agent* a = tl_agent; a && a->what == agent::kind::fiber) [[likely]]
     return *a;
   return waiting_agent_off_loops();
@@ -135,7 +135,7 @@ agent& waiting_agent_off_loops() {
   return a ? *a : thread_agent::mine();
 }
 
-void take_turns() noexcept {
+[[gnu::noinline]] void take_turns() noexcept {
   agent* const a = tl_agent;
   if (a && a->what == agent::kind::fiber)
     a->home->yield(static_cast<fiber_agent&>(*a));
@@ -145,7 +145,7 @@ void take_turns() noexcept {
 
 // --- deciding ---
 
-void resume(agent& a) noexcept {
+[[gnu::noinline]] void resume(agent& a) noexcept {
   if (a.what != agent::kind::fiber) {
     a.deliver(a);
     return;
@@ -166,7 +166,7 @@ void resume(agent& a) noexcept {
   }
 }
 
-bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept {
+[[gnu::noinline]] bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept {
   const std::uint64_t decided = (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
   if (reason == wake_reason::woken && a.what == agent::kind::fiber && tl_loop == a.home) {
     // A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide

@@ -28,9 +28,11 @@ TEST_P(Runtime, GivesMainsResult) {
 }
 
 TEST_P(Runtime, CancelsAndJoinsWhatMainLeaves) {
+  std::atomic<int> started{0};
   std::atomic<int> unwound{0};
   run([&] {
     const auto body = [&] {
+      ++started;
       try {
         sleep_for(1000s);
       } catch (const cancelled& c) {
@@ -54,16 +56,18 @@ TEST_P(Runtime, CancelsAndJoinsWhatMainLeaves) {
       (void)spawn_cpu(guarded);
       (void)spawn_blocking(guarded);
     }
-    sleep_for(20ms);
+    while (started < 30) sleep_for(1ms);
   });
   EXPECT_EQ(unwound, 30);
 }
 
 TEST_P(Runtime, JoinsTasksThatSpawnWhileTheyUnwind) {
+  std::atomic<int> started{0};
   std::atomic<int> ended{0};
   run([&] {
     for (int i = 0; i < 10; ++i)
       (void)spawn(anywhere, [&] {
+        ++started;
         struct late {
           std::atomic<int>& n;
           ~late() {
@@ -76,7 +80,7 @@ TEST_P(Runtime, JoinsTasksThatSpawnWhileTheyUnwind) {
         } const l{ended};
         sleep_for(1000s);
       });
-    sleep_for(5ms);
+    while (started < 10) sleep_for(1ms);
   });
   EXPECT_EQ(ended, 10);
 }

@@ -98,7 +98,7 @@ TEST(Simulation, WhereNothingCanWakeAnyoneListsEveryTask) {
       promise<int> never;
       auto f = never.get_future();
       auto a = spawn({.name = "waits for a promise"}, [f] { f.get(); });
-      auto b = spawn_cpu({.name = "waits for the first"}, [&] { a.get(); });
+      auto b = spawn_cpu({.name = "waits for the first"}, [a] { a.get(); });
       b.get();
     });
     FAIL();

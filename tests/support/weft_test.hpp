@@ -40,7 +40,12 @@ class OnLoops : public ::testing::TestWithParam<unsigned> {
 /// How many seeds a simulated test tries; WEFT_SEEDS in the environment changes it.
 inline std::uint64_t seeds() {
   const char* text = std::getenv("WEFT_SEEDS");
-  return text ? std::strtoull(text, nullptr, 10) : 100;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr std::uint64_t by_default = 10;
+#else
+  constexpr std::uint64_t by_default = 100;
+#endif
+  return text ? std::strtoull(text, nullptr, 10) : by_default;
 }
 
 /// Runs the body over many seeds on two simulated loops. A failed expectation names the seed.

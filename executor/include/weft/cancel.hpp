@@ -36,8 +36,8 @@ class scope {
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;
 
-  /// Makes it the innermost scope of the calling agent.
-  void enter(agent& who, deadline until, bool shield) noexcept;
+  /// Makes it the innermost scope of the calling agent. Throws wait_in_algorithm in the body of an algorithm.
+  void enter(agent& who, deadline until, bool shield);
   /// Leaves it; children that are still running pass to the scope around it.
   void leave() noexcept;
 
