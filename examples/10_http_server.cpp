@@ -1,0 +1,176 @@
+// An HTTP server. Each GET /gather does all three kinds of work at once: it asks two other servers (IO: fibers),
+// digests what they say (CPU: oneTBB) and looks into an SQLite database (calls that block: threads), and gathers the
+// four.
+//
+// Run it: build/dev/examples/10_http_server --port 8080
+//         (port 0 takes any free one; also --loops, --workers, and --silence-ms and --grace-ms: see below)
+//
+//     curl localhost:8080/hello           a few bytes, at once
+//     curl localhost:8080/gather?id=3     the three kinds of work; ids 1 to 10
+//     curl localhost:8080/cpu?ms=200      that much work for a CPU, 1000 at most
+//     curl localhost:8080/stats           what the runtime holds and what it waits for
+//     wrk -c 64 -d 5 http://localhost:8080/hello
+//
+// However busy /cpu keeps the CPUs, /hello goes on being answered. On SIGINT (Ctrl-C) or SIGTERM the server refuses new
+// connections, answers the requests it has begun, and ends with a line such as
+//
+//     stopped: 4711 requests answered on 64 connections, 0 refused, 0 cut off
+
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <weft/executor.hpp>
+#include <weft/io/signals.hpp>
+
+#include "support/arguments.hpp"
+#include "support/cpu_work.hpp"
+#include "support/http.hpp"
+#include "support/product_table.hpp"
+
+using http::status;
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+http::response text(status code, std::string body) { return http::reply(code, "text/plain", body + "\n"); }
+http::response in_json(const json& body) { return http::reply(status::ok, "application/json", body.dump() + "\n"); }
+
+template <class T>
+std::optional<T> number_in(const http::request& r, std::string_view name) {
+  return number<T>(http::query(r, name).value_or(""));
+}
+
+/// One of the two servers that /gather asks: knows a number about each product, and takes its time.
+auto upstream(std::string what, int factor) {
+  return [=](const http::request& r) {
+    weft::sleep_for(milliseconds(5));
+    return in_json({{what, number_in<int>(r, "id").value_or(0) % 1000 * factor}});
+  };
+}
+
+constexpr unsigned rounds = 2000;  // of SHA-256: about a millisecond
+
+struct shop {
+  const weft::io::endpoint prices;
+  const weft::io::endpoint stocks;
+  product_table& products;
+
+  http::response gather(int id) {
+    const auto ask = [path = "/?id=" + std::to_string(id)](weft::io::endpoint whom) {
+      return [=] { return http::fetch(whom, path).body(); };
+    };
+    auto price = weft::spawn(ask(prices));          // IO: two fibers, each waiting for a socket
+    auto stock = weft::spawn(ask(stocks));          //
+    auto digest = weft::spawn_cpu([price, stock] {  // CPU: awaits both, and holds no worker up meanwhile
+      return sha256(price.get() + stock.get(), rounds);
+    });
+    auto row = weft::spawn_blocking([&, id] { return products.find(id); });  // a thread, which may block
+
+    auto [p, s, d, product] = weft::gather(price, stock, std::move(digest), std::move(row)).get();
+
+    if (!product) return text(status::not_found, "no such product");
+    return in_json({{"id", id},
+                    {"name", product->name},
+                    {"maker", product->maker},
+                    {"price", json::parse(p)},
+                    {"stock", json::parse(s)},
+                    {"digest", d},
+                    {"rounds", rounds}});
+  }
+};
+
+http::response burn(milliseconds limit) {
+  auto work = weft::spawn_cpu([limit] {
+    std::string digest;
+    for (const auto start = thread_cpu_time(); thread_cpu_time() - start < limit; weft::check_cancelled())
+      digest = sha256(digest, rounds);
+    return digest;
+  });
+  return in_json({{"ms", limit.count()}, {"digest", std::move(work).get()}});
+}
+
+http::response statistics() {
+  const weft::statistics now = weft::get_statistics();
+  json body{{"cpu_workers", now.cpu_workers}, {"loops", json::array()}, {"tasks", json::object()}};
+  for (const weft::loop_statistics& loop : now.loops)
+    body["loops"].push_back({{"switches", loop.switches}, {"stacks", loop.stacks}, {"awake", loop.awake}});
+  for (const weft::task_state& task : weft::inspect()) {
+    json& count = body["tasks"][task.waits_for == weft::wait_kind::none ? "run" : to_string(task.waits_for)];
+    count = count.is_null() ? 1 : count.get<int>() + 1;
+  }
+  return in_json(body);
+}
+
+http::response answer(shop& here, const http::request& r) {
+  if (r.method() != http::verb::get && r.method() != http::verb::head) {
+    http::response no = text(status::method_not_allowed, "only GET and HEAD");
+    no.set(http::field::allow, "GET, HEAD");
+    return no;
+  }
+  const std::string_view path = http::path(r);
+  if (path == "/hello") return text(status::ok, "hello");
+  if (path == "/stats") return statistics();
+  if (path == "/gather") {
+    const auto id = number_in<int>(r, "id");
+    return id ? here.gather(*id) : text(status::bad_request, "which product? /gather?id=3");
+  }
+  if (path == "/cpu") {
+    const auto ms = number_in<unsigned>(r, "ms");
+    return ms && *ms <= 1000 ? burn(milliseconds(*ms)) : text(status::bad_request, "how long? /cpu?ms=200");
+  }
+  return text(status::not_found, "try /hello, /gather?id=3, /cpu?ms=200 or /stats");
+}
+
+void serve(std::uint16_t port, const http::limits& limits, product_table& products) {
+  const auto at = [](std::uint16_t number) {
+    return weft::io::listen({weft::io::endpoint::bytes_v4{127, 0, 0, 1}, number});
+  };
+  http::server prices(at(0), upstream("cents", 199));
+  http::server stocks(at(0), upstream("pieces", 7));
+  shop here{.prices = prices.local(), .stocks = stocks.local(), .products = products};
+  http::server front(
+      at(port), [&](const http::request& r) { return answer(here, r); }, limits);
+
+  // One wait owns all that runs here, so nothing outlives what it refers to, whatever happens.
+  auto run_front = weft::lazy([&] {
+    front.run();
+    prices.stop();
+    stocks.stop();
+  });
+  auto await_signal = weft::lazy([&] {
+    weft::io::signals stop{SIGINT, SIGTERM};
+    std::cout << "listening on http://" << to_string(front.local()) << std::endl;
+    stop.wait();
+    front.stop();
+  });
+  weft::gather(std::move(run_front), std::move(await_signal), weft::lazy([&] { prices.run(); }),
+               weft::lazy([&] { stocks.run(); }))
+      .get();
+
+  const http::server_report did = front.report();
+  std::cout << "stopped: " << did.answered << " requests answered on " << did.connections << " connections, "
+            << did.refused << " refused, " << did.cut_off << " cut off" << std::endl;
+}
+
+int main(int argc, char** argv) try {
+  arguments given(argc, argv);
+  const auto port = given.take<std::uint16_t>("--port", 8080);
+  const weft::config config{.loops = given.take("--loops", weft::usable_cores()),
+                            .cpu_workers = given.take("--workers", weft::usable_cores())};
+  http::limits limits;
+  limits.receive = limits.connections.first_byte = milliseconds(given.take("--silence-ms", 10'000u));
+  limits.connections.grace = milliseconds(given.take("--grace-ms", 10'000u));
+  given.finish();
+
+  product_table products;  // made here, for files block, and a loop must not
+  weft::run([&] { serve(port, limits, products); }, config);
+  return 0;
+} catch (const std::exception& error) {
+  std::cerr << "10_http_server: " << error.what() << std::endl;
+  return 1;
+}

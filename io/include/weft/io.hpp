@@ -1,0 +1,13 @@
+#pragma once
+// All of weft::io.
+
+#include "weft/io/endpoint.hpp"
+#include "weft/io/error.hpp"
+#include "weft/io/listener.hpp"
+#include "weft/io/memory.hpp"
+#include "weft/io/resolve.hpp"
+#include "weft/io/serve.hpp"
+#include "weft/io/signals.hpp"
+#include "weft/io/stream.hpp"
+#include "weft/io/tcp.hpp"
+#include "weft/io/transport.hpp"

@@ -1,0 +1,69 @@
+#pragma once
+// The seam below io::stream: what a socket, TLS, a pipe or a simulated network supplies. Users of streams need none of
+// this.
+//
+// A stream calls its transport from fibers of one loop, at most one reading and one writing at a time, each after a
+// checkpoint. A transport waits with weft::waiter, and so cancellation reaches it with no call of its own: an operation
+// that is cancelled has moved nothing, and is over when it throws. Between two operations no operation of the system
+// holds a buffer.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "weft/deadline.hpp"
+#include "weft/io/endpoint.hpp"
+
+namespace weft::io {
+
+class transport {
+ public:
+  transport() = default;
+  transport(const transport&) = delete;
+  transport& operator=(const transport&) = delete;
+  /// close(). Any thread, for a stream may be dropped anywhere.
+  virtual ~transport() = default;
+
+  /// Waits for bytes; gives how many, 0 at the end of the stream. `to` is not empty.
+  /// Throws timed_out when `until` passes first, cancelled, stream_closed, error. Then no byte was taken.
+  virtual std::size_t read_some(std::span<std::byte> to, deadline until) = 0;
+
+  /// Waits until it can take bytes; gives how many it took, at least 1. `from` holds at least one byte.
+  /// Throws as read_some. Then no byte was taken.
+  virtual std::size_t write_some(std::span<const std::span<const std::byte>> from, deadline until) = 0;
+
+  /// Ends the sending half. Throws error.
+  virtual void shutdown_write() = 0;
+
+  /// Ends both halves; whoever waits in the transport gets stream_closed. Any number of times.
+  virtual void close() noexcept = 0;
+
+  /// Lets go of the loop that it was used on: the next operation may come from another. Nobody waits in it.
+  virtual void leave_loop() = 0;
+
+  /// The other side, as errors and reports name it.
+  [[nodiscard]] virtual std::string describe() const = 0;
+  [[nodiscard]] virtual endpoint peer() const { return {}; }
+  [[nodiscard]] virtual endpoint local() const { return {}; }
+  /// -1 for none.
+  [[nodiscard]] virtual int native_handle() noexcept { return -1; }
+};
+
+/// The seam below io::listener, by the same rules.
+class acceptor {
+ public:
+  acceptor() = default;
+  acceptor(const acceptor&) = delete;
+  acceptor& operator=(const acceptor&) = delete;
+  virtual ~acceptor() = default;
+
+  /// Waits for a connection. It belongs to no loop yet. Throws cancelled, stream_closed, error (try again, perhaps
+  /// later, unless the code says that the listener itself is unusable).
+  virtual std::unique_ptr<transport> accept() = 0;
+  virtual void close() noexcept = 0;
+  [[nodiscard]] virtual std::string describe() const = 0;
+  [[nodiscard]] virtual endpoint local() const { return {}; }
+};
+
+}  // namespace weft::io

@@ -1,0 +1,5 @@
+#pragma once
+// All of weft.
+
+#include "weft/executor.hpp"
+#include "weft/io.hpp"

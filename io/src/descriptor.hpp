@@ -1,0 +1,106 @@
+#pragma once
+// A descriptor that does not block, and whether it can be read and written, as its loop's reactor tells.
+//
+// Problem: Asio's asynchronous reads try the system call first, each time, so a request costs two recv(2): the one that
+// finds the data and the one that finds none; its async_wait costs an epoll_ctl(2) each time instead. And bytes that
+// arrive in an operation that nobody waits for any more are lost.
+// Solution: the system calls are the fiber's own. Of Asio's reactor we want only the edges: an operation that is queued
+// once for each direction and stays queued, because its perform() says "not done" after it has noted the edge. Waiting
+// then costs no system call and allocates nothing, and a cancelled wait leaves nothing behind.
+//
+// This leans on four functions of asio::detail::reactor and on reactor_op, which have been what they are since Asio
+// 1.10. No other file knows them.
+
+#include <asio/io_context.hpp>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "weft/deadline.hpp"
+#include "weft/waiter.hpp"
+
+namespace weft::io::detail {
+
+/// What outlives an io_context: whether it is still there.
+struct context_life {
+  std::mutex mutex;
+  std::atomic<asio::io_context*> context{nullptr};  // nulled under the mutex, when the runtime ends
+
+  /// Runs f on the context's loop, on its own stack: at once when the caller is on that loop, and when the context is
+  /// gone. Any thread.
+  template <class F>
+  void run_there(F f) noexcept;
+};
+
+/// Of the calling loop. Throws no_runtime off a loop, std::logic_error in a simulation.
+const std::shared_ptr<context_life>& this_context_life();
+
+/// Closes a descriptor that nobody has taken.
+class unique_fd {
+ public:
+  explicit unique_fd(int fd) noexcept : fd_(fd) {}
+  unique_fd(unique_fd&& other) noexcept : fd_(other.release()) {}
+  unique_fd& operator=(unique_fd&&) = delete;
+  ~unique_fd();
+  [[nodiscard]] int get() const noexcept { return fd_; }
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+class descriptor {
+ public:
+  enum class wait_end : unsigned char { ready, timed_out, closed };
+
+  /// Takes the descriptor over. It must not block.
+  explicit descriptor(unique_fd fd) noexcept : fd_(fd.release()) {}
+  ~descriptor() { close(); }
+  descriptor(const descriptor&) = delete;
+  descriptor& operator=(const descriptor&) = delete;
+
+  /// -1 once closed.
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+  /// From now on others may have duplicates of it.
+  [[nodiscard]] int expose() noexcept {
+    exposed_ = true;
+    return fd_;
+  }
+
+  /// False: a system call would find nothing.
+  [[nodiscard]] bool may_read() const noexcept;
+  [[nodiscard]] bool may_write() const noexcept;
+
+  /// A read found nothing (EAGAIN).
+  void found_empty() noexcept;
+  /// The system told that the read took the last byte, and that no end of the stream has come. A reset may have come:
+  /// then there is no next edge to wait for, and this does nothing.
+  void took_last() noexcept;
+  /// A write found no room (EAGAIN).
+  void found_full() noexcept;
+
+  /// Waits for an edge. One fiber each, of one loop; after it, try the system call again. Throws cancelled; wrong_loop;
+  /// std::system_error when the descriptor cannot be watched.
+  wait_end wait_readable(deadline until);
+  wait_end wait_writable(deadline until);
+
+  /// Those who wait come back with `closed`. Any thread if nobody waits, else the loop's.
+  void close() noexcept;
+  /// Forgets its loop. Nobody waits.
+  void leave_loop() noexcept;
+
+ private:
+  class watch;
+  struct side;
+
+  void attach();
+  void release(bool closing) noexcept;
+  wait_end wait(side& s, wait_kind kind, deadline until);
+
+  int fd_;
+  bool exposed_ = false;
+  watch* watch_ = nullptr;  // null until the first wait on a loop
+};
+
+}  // namespace weft::io::detail

@@ -1,0 +1,139 @@
+#include "socket.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "sockaddr.hpp"
+#include "weft/error.hpp"
+#include "weft/io/error.hpp"
+
+#ifndef TCP_INQ
+#define TCP_INQ 36
+#define TCP_CM_INQ TCP_INQ
+#endif
+
+namespace weft::io::detail {
+namespace {
+
+// recv(2), and what it left behind: -1 when the system does not tell. At the end of the stream that is not 0.
+ssize_t receive(int fd, std::span<std::byte> to, int& left) noexcept {
+  ::iovec piece{to.data(), to.size()};
+  alignas(::cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control;
+  ::msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t n = ::recvmsg(fd, &message, 0);
+  left = -1;
+  const ::cmsghdr* told = n > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
+  if (told && told->cmsg_level == IPPROTO_TCP && told->cmsg_type == TCP_CM_INQ)
+    std::memcpy(&left, CMSG_DATA(told), sizeof(left));
+  return n;
+}
+
+bool would_wait(int code) noexcept { return code == EAGAIN || code == EWOULDBLOCK; }
+
+}  // namespace
+
+void throw_errno(const char* operation, std::string_view peer) {
+  throw error(std::error_code(errno, std::system_category()), operation, peer);
+}
+
+bool set_option(int fd, int level, int name, int value) noexcept {
+  return ::setsockopt(fd, level, name, &value, sizeof(value)) == 0;
+}
+
+void tell_what_is_left(int fd) noexcept { set_option(fd, IPPROTO_TCP, TCP_INQ, 1); }
+
+endpoint local_endpoint(int fd) noexcept {
+  socket_address address;
+  if (fd < 0 || ::getsockname(fd, address.get(), &address.size) != 0) return {};
+  return address.value();
+}
+
+void socket_transport::check(descriptor::wait_end how, const char* operation) const {
+  switch (how) {
+    case descriptor::wait_end::ready:
+      return;
+    case descriptor::wait_end::timed_out:
+      throw timed_out("timed out: " + std::string(operation) + " " + describe() + ": the other side was too slow");
+    case descriptor::wait_end::closed:
+      throw stream_closed(operation, describe());
+  }
+}
+
+void socket_transport::connect(deadline until) {
+  constexpr auto operation = "connect to";
+  socket_address address(peer_);
+  const int fd = socket_.fd();
+  if (::connect(fd, address.get(), address.size) == 0) return;
+  // EINTR, too: the attempt goes on.
+  if (errno != EINPROGRESS && errno != EINTR) throw_errno(operation, describe());
+  for (;;) {
+    if (socket_.wait_writable(until) == descriptor::wait_end::timed_out)
+      throw error(std::error_code(ETIMEDOUT, std::system_category()), operation, describe());
+    int code = 0;
+    ::socklen_t size = sizeof(code);
+    if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) != 0) throw_errno(operation, describe());
+    if (code != 0) throw error(std::error_code(code, std::system_category()), operation, describe());
+    // An edge may be older than the socket's name for it; a socket that is connected has a peer.
+    socket_address peer;
+    if (::getpeername(fd, peer.get(), &peer.size) == 0) return;
+    if (errno != ENOTCONN) throw_errno(operation, describe());
+    socket_.found_full();
+  }
+}
+
+std::size_t socket_transport::read_some(std::span<std::byte> to, deadline until) {
+  for (;;) {
+    if (socket_.may_read()) {
+      int left = -1;
+      const ssize_t n = receive(socket_.fd(), to, left);
+      if (n >= 0) {
+        if (left == 0) socket_.took_last();
+        return static_cast<std::size_t>(n);
+      }
+      if (errno == EINTR) continue;
+      if (!would_wait(errno)) throw_errno("read from", describe());
+      socket_.found_empty();
+    }
+    check(socket_.wait_readable(until), "read from");
+  }
+}
+
+std::size_t socket_transport::write_some(std::span<const std::span<const std::byte>> from, deadline until) {
+  constexpr std::size_t most = 16;
+  std::array<::iovec, most> pieces;
+  const std::size_t count = std::min(from.size(), most);
+  for (std::size_t i = 0; i < count; ++i) pieces[i] = {const_cast<std::byte*>(from[i].data()), from[i].size()};
+  ::msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = count;
+  for (;;) {
+    if (socket_.may_write()) {
+      const ssize_t n = count == 1 ? ::send(socket_.fd(), from[0].data(), from[0].size(), MSG_NOSIGNAL)
+                                   : ::sendmsg(socket_.fd(), &message, MSG_NOSIGNAL);
+      if (n >= 0) return static_cast<std::size_t>(n);
+      if (errno == EINTR) continue;
+      if (!would_wait(errno)) throw_errno("write to", describe());
+      socket_.found_full();
+    }
+    check(socket_.wait_writable(until), "write to");
+  }
+}
+
+void socket_transport::shutdown_write() {
+  if (::shutdown(socket_.fd(), SHUT_WR) != 0) throw_errno("end", describe());
+}
+
+endpoint socket_transport::local() const { return local_endpoint(socket_.fd()); }
+
+}  // namespace weft::io::detail

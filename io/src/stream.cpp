@@ -1,0 +1,305 @@
+#include "weft/io/stream.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "weft/error.hpp"
+#include "weft/loop.hpp"
+#include "weft/waiter.hpp"
+
+namespace weft::io {
+
+// One fiber's right to read, or to write.
+class stream::turn {
+ public:
+  turn(const stream& s, bool& busy, const char* operation) : busy_(busy) {
+    s.check_loop();
+    if (busy) throw stream_busy(operation, s.describe());
+    s.check_open(operation);
+    busy = true;
+  }
+  ~turn() { busy_ = false; }
+  turn(const turn&) = delete;
+  turn& operator=(const turn&) = delete;
+
+ private:
+  bool& busy_;
+};
+
+namespace {
+
+constexpr auto reading = "read from";
+constexpr auto writing = "write to";
+
+deadline after(std::chrono::nanoseconds timeout) noexcept {
+  return timeout == no_timeout ? deadline::never() : deadline::after(timeout);
+}
+
+}  // namespace
+
+// --- life ---
+
+stream::stream(std::unique_ptr<transport> carrier) : home_(this_loop()), open_(true), carrier_(std::move(carrier)) {}
+
+stream::stream(stream&& other) noexcept { take(other); }
+
+stream& stream::operator=(stream&& other) noexcept {
+  if (this == &other) return *this;
+  check_idle("assigned to");
+  take(other);
+  return *this;
+}
+
+stream::~stream() { check_idle("destroyed"); }
+
+void stream::take(stream& other) noexcept {
+  other.check_idle("moved");
+  home_.store(other.home_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  open_ = std::exchange(other.open_, false);
+  carrier_ = std::move(other.carrier_);
+  buffer_ = std::move(other.buffer_);
+  begin_ = std::exchange(other.begin_, 0);
+  end_ = std::exchange(other.end_, 0);
+  capacity_ = std::exchange(other.capacity_, 0);
+  read_timeout_ = other.read_timeout_;
+  later_read_timeout_ = other.later_read_timeout_;
+  write_timeout_ = other.write_timeout_;
+  bytes_read_ = other.bytes_read_;
+  bytes_written_ = other.bytes_written_;
+}
+
+void stream::check_idle(const char* what) const noexcept {
+  if (!reading_ && !writing_) return;
+  std::fprintf(stderr,
+               "weft: a stream was %s while a fiber waits in it; close() it and join that fiber first, or keep it "
+               "where both can reach it\n",
+               what);
+  std::abort();
+}
+
+void stream::check_loop() const {
+  // relaxed: whoever moved the object here has ordered it; anybody else only needs some loop that is not theirs.
+  const unsigned home = home_.load(std::memory_order_relaxed);
+  if (!carrier_ || (on_a_loop() && this_loop() == home)) return;
+  throw wrong_loop("a stream of loop " + std::to_string(home) + " was used " +
+                   (on_a_loop() ? "on loop " + std::to_string(this_loop()) : "off the loops") +
+                   "; a stream stays where it was made, but for move_to()");
+}
+
+void stream::check_open(const char* operation) const {
+  if (!open_) throw stream_closed(operation, describe());
+}
+
+void stream::close() {
+  check_loop();
+  open_ = false;
+  begin_ = end_ = 0;
+  if (carrier_) carrier_->close();
+}
+
+void stream::move_to(unsigned loop) {
+  check_loop();
+  check_open("move");
+  if (reading_ || writing_) throw stream_busy("move", describe());
+  if (loop >= loop_count())
+    throw std::out_of_range("move_to(" + std::to_string(loop) + "): this runtime has " + std::to_string(loop_count()) +
+                            " loops");
+  carrier_->leave_loop();
+  home_.store(loop, std::memory_order_relaxed);
+}
+
+// --- reading ---
+
+void stream::read_timeout(std::chrono::nanoseconds first, std::chrono::nanoseconds later) noexcept {
+  read_timeout_ = first;
+  later_read_timeout_ = later;
+}
+
+deadline stream::read_deadline() const noexcept { return after(read_timeout_); }
+deadline stream::write_deadline() const noexcept { return after(write_timeout_); }
+
+std::size_t stream::receive(std::span<std::byte> to, deadline until) {
+  check_open(reading);
+  const std::size_t n = carrier_->read_some(to, until);
+  bytes_read_ += n;
+  if (n > 0) read_timeout_ = later_read_timeout_;
+  return n;
+}
+
+// Behind what is buffered.
+std::size_t stream::receive_more(deadline until) {
+  make_room();
+  const auto room = std::as_writable_bytes(std::span(buffer_.get(), capacity_)).subspan(end_);
+  const std::size_t n = receive(room, until);
+  end_ += n;
+  return n;
+}
+
+void stream::make_room() {
+  constexpr std::size_t at_first = 4096;
+  if (begin_ == end_) begin_ = end_ = 0;
+  if (end_ < capacity_) return;
+  if (begin_ >= capacity_ / 2 && begin_ > 0) {
+    std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
+  } else {
+    const std::size_t larger = std::max(at_first, 2 * capacity_);
+    std::unique_ptr<char[]> next(new char[larger]);  // left uninitialised
+    if (end_ != begin_) std::memcpy(next.get(), buffer_.get() + begin_, end_ - begin_);
+    buffer_ = std::move(next);
+    capacity_ = larger;
+  }
+  end_ -= begin_;
+  begin_ = 0;
+}
+
+std::size_t stream::take_buffered(std::span<std::byte> to) noexcept {
+  const std::size_t n = std::min(to.size(), end_ - begin_);
+  if (n > 0) std::memcpy(to.data(), buffer_.get() + begin_, n);
+  begin_ += n;
+  return n;
+}
+
+// In front of what is buffered.
+void stream::put_back(std::span<const std::byte> bytes) {
+  const std::size_t rest = end_ - begin_;
+  const std::size_t total = bytes.size() + rest;
+  if (total == 0) return;
+  std::unique_ptr<char[]> next(new char[total]);
+  if (!bytes.empty()) std::memcpy(next.get(), bytes.data(), bytes.size());
+  if (rest > 0) std::memcpy(next.get() + bytes.size(), buffer_.get() + begin_, rest);
+  buffer_ = std::move(next);
+  capacity_ = end_ = total;
+  begin_ = 0;
+}
+
+std::size_t stream::read_some(std::span<std::byte> to) {
+  const turn mine(*this, reading_, reading);
+  checkpoint();
+  if (to.empty()) return 0;
+  if (begin_ != end_) return take_buffered(to);
+  return receive(to, read_deadline());
+}
+
+void stream::read_exactly(std::span<std::byte> to) {
+  const turn mine(*this, reading_, reading);
+  checkpoint();
+  std::size_t done = take_buffered(to);
+  try {
+    while (done < to.size()) {
+      const std::size_t n = receive(to.subspan(done), read_deadline());
+      if (n == 0) throw end_of_stream(reading, describe(), done);
+      done += n;
+    }
+  } catch (...) {
+    if (open_) put_back(to.first(done));
+    throw;
+  }
+}
+
+std::string stream::read_until(std::string_view delimiter, std::size_t limit) {
+  if (delimiter.empty()) throw std::invalid_argument("read_until(): the delimiter is empty");
+  const turn mine(*this, reading_, reading);
+  checkpoint();
+  deadline until = read_deadline();
+  std::size_t seen = 0;  // no delimiter begins before it
+  for (;;) {
+    const std::string_view there = buffered();
+    const std::size_t at = there.substr(0, limit).find(delimiter, seen);
+    if (at != std::string_view::npos) {
+      std::string line(there.substr(0, at + delimiter.size()));
+      begin_ += line.size();
+      return line;
+    }
+    if (there.size() >= limit) throw line_too_long(describe(), limit);
+    if (there.size() >= delimiter.size()) seen = there.size() - delimiter.size() + 1;
+    const auto allowed = read_timeout_;
+    if (receive_more(until) == 0) throw end_of_stream(reading, describe(), there.size());
+    if (read_timeout_ != allowed) until = read_deadline();  // that was the first byte
+  }
+}
+
+std::size_t stream::fill(std::size_t limit) {
+  const turn mine(*this, reading_, reading);
+  checkpoint();
+  if (end_ - begin_ >= limit) throw line_too_long(describe(), limit);
+  return receive_more(read_deadline());
+}
+
+void stream::consume(std::size_t n) {
+  if (n > end_ - begin_)
+    throw std::out_of_range("consume(" + std::to_string(n) + "): " + std::to_string(end_ - begin_) +
+                            " bytes are buffered");
+  begin_ += n;
+}
+
+// --- writing ---
+
+std::size_t stream::write_some(std::span<const std::byte> from) {
+  const turn mine(*this, writing_, writing);
+  checkpoint();
+  if (from.empty()) return 0;
+  const std::size_t n = carrier_->write_some(std::span(&from, 1), write_deadline());
+  bytes_written_ += n;
+  return n;
+}
+
+void stream::write_all(std::span<const std::byte> from) { write_all(std::span(&from, 1)); }
+
+void stream::write_all(std::initializer_list<std::string_view> pieces) {
+  constexpr std::size_t few = 8;
+  std::array<std::span<const std::byte>, few> bytes;
+  for (auto piece = pieces.begin(); piece != pieces.end();) {
+    std::size_t n = 0;
+    while (n < few && piece != pieces.end()) bytes[n++] = std::as_bytes(std::span(*piece++));
+    write_all(std::span<const std::span<const std::byte>>(bytes.data(), n));
+  }
+}
+
+void stream::write_all(std::span<const std::span<const std::byte>> pieces) {
+  const turn mine(*this, writing_, writing);
+  checkpoint();
+  constexpr std::size_t at_once = 16;
+  std::array<std::span<const std::byte>, at_once> window;
+  const std::uint64_t before = bytes_written_;
+  std::size_t skip = 0;  // what was written of the first piece
+  while (!pieces.empty()) {
+    std::size_t count = 0;
+    std::size_t used = 0;
+    for (; used < pieces.size() && count < at_once; ++used) {
+      const auto piece = used == 0 ? pieces[0].subspan(skip) : pieces[used];
+      if (!piece.empty()) window[count++] = piece;
+    }
+    if (count == 0) {
+      pieces = pieces.subspan(used);
+      skip = 0;
+      continue;
+    }
+    std::size_t n = 0;
+    try {
+      check_open(writing);
+      n = carrier_->write_some(std::span(window.data(), count), write_deadline());
+    } catch (const error& e) {
+      if (bytes_written_ == before) throw;
+      throw error(e.code(), e.operation(), e.peer(), bytes_written_ - before + e.bytes());
+    }
+    bytes_written_ += n;
+    n += skip;
+    while (!pieces.empty() && n >= pieces[0].size()) {
+      n -= pieces[0].size();
+      pieces = pieces.subspan(1);
+    }
+    skip = n;
+  }
+}
+
+void stream::shutdown_write() {
+  const turn mine(*this, writing_, "end");
+  carrier_->shutdown_write();
+}
+
+}  // namespace weft::io

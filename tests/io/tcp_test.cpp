@@ -1,0 +1,340 @@
+#include "weft/io/tcp.hpp"
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+
+#include "io_test.hpp"
+#include "weft/io/resolve.hpp"
+
+namespace weft::io {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::pattern;
+using testing::read_all;
+using testing::reset_on_close;
+
+class Tcp : public testing::WithSockets {};
+WEFT_ON_LOOPS(Tcp);
+
+int option(stream& s, int level, int name) {
+  int value = -1;
+  ::socklen_t size = sizeof(value);
+  EXPECT_EQ(::getsockopt(s.native_handle(), level, name, &value, &size), 0);
+  return value;
+}
+
+TEST_P(Tcp, BothSidesKnowBothEnds) {
+  run([] {
+    listener l = listen(endpoint::loopback(0));
+    EXPECT_NE(l.local().port(), 0);
+    stream client = connect(l.local());
+    stream server = l.accept();
+    EXPECT_EQ(client.peer(), l.local());
+    EXPECT_EQ(server.local(), l.local());
+    EXPECT_EQ(server.peer(), client.local());
+    EXPECT_EQ(server.describe(), to_string(client.local()));
+  });
+}
+
+TEST_P(Tcp, V6WorksWhereTheSystemHasIt) {
+  run([] {
+    try {
+      listener l = listen(endpoint::parse("[::1]:0"));
+      stream client = connect(l.local());
+      stream server = l.accept();
+      client.write_all("six");
+      client.close();
+      EXPECT_EQ(read_all(server), "six");
+      EXPECT_TRUE(server.peer().is_v6());
+    } catch (const error& e) {
+      EXPECT_TRUE(e.code() == std::errc::address_not_available || e.code() == std::errc::address_family_not_supported)
+          << e.what();
+    }
+  });
+}
+
+TEST_P(Tcp, OptionsReachBothSides) {
+  run([] {
+    {
+      listener l = listen(endpoint::loopback(0), {.keep_alive = true});
+      stream client = connect(l.local());
+      stream server = l.accept();
+      for (stream* s : {&client, &server}) EXPECT_EQ(option(*s, IPPROTO_TCP, TCP_NODELAY), 1);
+      EXPECT_EQ(option(client, SOL_SOCKET, SO_KEEPALIVE), 0);
+      EXPECT_EQ(option(server, SOL_SOCKET, SO_KEEPALIVE), 1);
+    }
+    listener l = listen(endpoint::loopback(0), {.no_delay = false});
+    stream client = connect(l.local(), {.no_delay = false, .keep_alive = true});
+    stream server = l.accept();
+    for (stream* s : {&client, &server}) EXPECT_EQ(option(*s, IPPROTO_TCP, TCP_NODELAY), 0);
+    EXPECT_EQ(option(client, SOL_SOCKET, SO_KEEPALIVE), 1);
+  });
+}
+
+TEST_P(Tcp, APortInUseIsAnErrorThatSaysWhatToDo) {
+  run([] {
+    listener first = listen(endpoint::loopback(0));
+    try {
+      listener second = listen(first.local());
+      ADD_FAILURE();
+    } catch (const error& e) {
+      EXPECT_EQ(e.code(), std::errc::address_in_use);
+      EXPECT_EQ(e.peer(), to_string(first.local()));
+      EXPECT_NE(std::string(e.what()).find("listen on " + to_string(first.local())), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find("choose another port"), std::string::npos) << e.what();
+    }
+    EXPECT_THROW(listen(endpoint::parse("198.51.100.1:0")), error);
+    EXPECT_THROW(listen(endpoint()), std::invalid_argument);
+  });
+}
+
+TEST_P(Tcp, ListenersMayShareAPort) {
+  run([] {
+    listener first = listen(endpoint::loopback(0), {.reuse_port = true});
+    listener second = listen(first.local(), {.reuse_port = true});
+    EXPECT_EQ(first.local(), second.local());
+  });
+}
+
+TEST_P(Tcp, AnAddressIsFreeAgainAtOnce) {
+  run([] {
+    endpoint at;
+    {
+      listener l = listen(endpoint::loopback(0));
+      at = l.local();
+      stream client = connect(at);
+      stream server = l.accept();
+      server.close();  // this side closes first, so the connection lingers here
+      EXPECT_EQ(read_all(client), "");
+    }
+    listener again = listen(at);
+    EXPECT_EQ(again.local(), at);
+  });
+}
+
+TEST_P(Tcp, ARefusedConnectionNamesTheEndpoint) {
+  run([] {
+    endpoint nobody;
+    {
+      listener l = listen(endpoint::loopback(0));
+      nobody = l.local();
+    }
+    try {
+      connect(nobody);
+      ADD_FAILURE();
+    } catch (const error& e) {
+      EXPECT_EQ(e.code(), std::errc::connection_refused);
+      EXPECT_EQ(std::string(e.what()).find("connect to " + to_string(nobody)), 0U) << e.what();
+    }
+    EXPECT_THROW(connect("localhost", nobody.port()), error);
+  });
+}
+
+// A listener whose queue is full lets the next attempts hang.
+struct deaf_listener {
+  listener l = listen(endpoint::loopback(0), {.backlog = 0});
+  stream first = connect(l.local());
+};
+
+TEST_P(Tcp, AConnectThatHangsCanBeCancelled) {
+  run([] {
+    deaf_listener deaf;
+    EXPECT_FALSE(move_on_after(10ms, [&] {
+      stream a = connect(deaf.l.local());
+      stream b = connect(deaf.l.local());
+      return true;
+    }));
+    // The listener works on.
+    stream accepted = deaf.l.accept();
+    deaf.first.write_all("x");
+    deaf.first.close();
+    EXPECT_EQ(read_all(accepted), "x");
+  });
+}
+
+TEST_P(Tcp, AConnectThatHangsTimesOutByItself) {
+  run([] {
+    deaf_listener deaf;
+    try {
+      stream a = connect(deaf.l.local(), {.timeout = 10ms});
+      stream b = connect(deaf.l.local(), {.timeout = 10ms});
+      ADD_FAILURE();
+    } catch (const error& e) {
+      EXPECT_EQ(e.code(), std::errc::timed_out) << e.what();
+    }
+  });
+}
+
+TEST_P(Tcp, ConnectByNameTriesOneAddressAfterAnother) {
+  run([] {
+    listener l = listen(endpoint::loopback(0));
+    // Where localhost is ::1 first, nobody listens there.
+    stream client = connect("localhost", l.local().port());
+    stream server = l.accept();
+    client.write_all("hello");
+    client.close();
+    EXPECT_EQ(read_all(server), "hello");
+  });
+}
+
+TEST_P(Tcp, ResolveGivesAddressesOrSaysWhyNot) {
+  run([] {
+    EXPECT_EQ(resolve("127.0.0.1", 80), std::vector{endpoint::loopback(80)});
+    EXPECT_EQ(resolve("::1", 80), std::vector{endpoint::parse("[::1]:80")});
+    const auto local = resolve("localhost", 80);
+    EXPECT_TRUE(std::any_of(local.begin(), local.end(), [](const endpoint& e) { return e.is_v4() || e.is_v6(); }));
+    try {
+      resolve("", 1);
+      ADD_FAILURE();
+    } catch (const error& e) {
+      EXPECT_EQ(e.code().category(), resolve_category()) << e.what();
+    }
+    auto lookup = spawn([] { return resolve("name.invalid", 1); });
+    yield();
+    lookup.cancel();
+    EXPECT_THROW(lookup.get(), cancelled);
+  });
+}
+
+TEST_P(Tcp, AcceptCanBeCancelledAndLosesNobody) {
+  run([] {
+    listener l = listen(endpoint::loopback(0));
+    EXPECT_FALSE(move_on_after(1ms, [&] { return l.accept(); }));
+    stream client = connect(l.local());
+    auto task = spawn([&] {
+      try {
+        sleep_for(1h);
+      } catch (const cancelled&) {
+      }
+      l.accept();
+    });
+    yield();
+    task.cancel();
+    EXPECT_THROW(task.get(), cancelled);
+    stream server = l.accept();
+    EXPECT_EQ(server.peer(), client.local());
+  });
+}
+
+TEST_P(Tcp, ClosingAListenerEndsItsAccept) {
+  run([] {
+    listener l = listen(endpoint::loopback(0));
+    const endpoint at = l.local();
+    auto waiting = spawn([&] { EXPECT_THROW(l.accept(), stream_closed); });
+    yield();
+    EXPECT_THROW(l.accept(), stream_busy);
+    l.close();
+    waiting.get();
+    EXPECT_THROW(l.accept(), stream_closed);
+    EXPECT_THROW(connect(at), error);
+    l.close();
+  });
+}
+
+TEST_P(Tcp, AListenerBelongsToItsLoop) {
+  run([] {
+    listener l = listen(endpoint::loopback(0));
+    const auto use = [&] {
+      EXPECT_THROW(l.accept(), wrong_loop);
+      EXPECT_THROW(l.close(), wrong_loop);
+    };
+    if (loop_count() > 1) spawn(on_loop((this_loop() + 1) % loop_count()), use).get();
+    spawn_blocking(use).get();
+    spawn_blocking([other = std::move(l)] {}).get();
+    EXPECT_THROW(l.accept(), stream_closed);
+  });
+}
+
+TEST_P(Tcp, AnAcceptedConnectionCanGoToAnotherLoop) {
+  run([] {
+    listener l = listen(endpoint::loopback(0));
+    stream client = connect(l.local());
+    const unsigned there = loop_count() - 1;
+    auto served = spawn(on_loop(there), [t = l.accept_transport(), there]() mutable {
+      EXPECT_EQ(this_loop(), there);
+      stream s(std::move(t));
+      s.write_all(s.read_until("\n"));
+    });
+    client.write_all("line\n");
+    EXPECT_EQ(read_all(client), "line\n");
+    served.get();
+  });
+}
+
+TEST_P(Tcp, AResetIsAnErrorOfTheirs) {
+  run([] {
+    auto [client, server] = testing::tcp_pair();
+    reset_on_close(client);
+    auto reader = spawn([&s = server] {
+      char c[1];
+      s.read_some(std::span(c));
+    });
+    yield();
+    client.close();
+    try {
+      reader.get();
+      ADD_FAILURE();
+    } catch (const error& e) {
+      EXPECT_EQ(e.code(), std::errc::connection_reset) << e.what();
+      EXPECT_EQ(e.peer(), server.describe());
+    }
+  });
+}
+
+// Data and reset may reach the reader's loop as one event; then no other follows.
+TEST_P(Tcp, AResetThatComesWithTheDataIsSeen) {
+  run([] {
+    for (int i = 0; i < 20; ++i) {
+      auto [client, server] = testing::tcp_pair();
+      reset_on_close(client);
+      auto reader = spawn([&s = server] { EXPECT_THROW(s.read_until("\n"), error); });
+      yield();
+      client.write_all("half a line");
+      client.close();
+      reader.get();
+    }
+  });
+}
+
+TEST_P(Tcp, ManyConnectionsEchoAtOnce) {
+  run([] {
+    listener l = listen(endpoint::loopback(0));
+    auto accepting = spawn([&] {
+      for (unsigned i = 0; i < 40; ++i) {
+        (void)spawn(on_loop(i % loop_count()), [t = l.accept_transport()]() mutable {
+          stream s(std::move(t));
+          s.write_all(read_all(s));
+        });
+      }
+    });
+    std::vector<future<void>> clients;
+    for (unsigned i = 0; i < 40; ++i) {
+      clients.push_back(spawn(on_loop((i + 1) % loop_count()), [at = l.local(), i] {
+        stream s = connect(at);
+        const std::string sent = pattern(1000 * i);
+        s.write_all(sent);
+        s.shutdown_write();
+        EXPECT_EQ(read_all(s), sent);
+      }));
+    }
+    for (auto& c : clients) c.get();
+    accepting.get();
+  });
+}
+
+TEST(TcpSimulated, RealSocketsAreAnErrorInASimulation) {
+  sim::run(1, [] {
+    EXPECT_THROW(listen(endpoint::loopback(0)), std::logic_error);
+    EXPECT_THROW(connect(endpoint::loopback(1)), std::logic_error);
+  });
+}
+
+}  // namespace
+}  // namespace weft::io
