@@ -10,7 +10,7 @@ add_test(NAME format COMMAND ${PROJECT_SOURCE_DIR}/cmake/format --check)
 set_tests_properties(format PROPERTIES SKIP_RETURN_CODE 77)
 
 if(EXISTS ${PROJECT_SOURCE_DIR}/tests/model/check)
-  add_test(NAME model COMMAND ${PROJECT_SOURCE_DIR}/tests/model/check ${PROJECT_SOURCE_DIR}/tests/model)
+  add_test(NAME model COMMAND ${PROJECT_SOURCE_DIR}/tests/model/check ${PROJECT_BINARY_DIR}/model)
   set_tests_properties(model PROPERTIES TIMEOUT 1800 SKIP_RETURN_CODE 77 WORKING_DIRECTORY
                                                                           ${CMAKE_CURRENT_BINARY_DIR})
 endif()

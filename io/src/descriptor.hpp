@@ -8,8 +8,8 @@
 // once for each direction and stays queued, because its perform() says "not done" after it has noted the edge. Waiting
 // then costs no system call and allocates nothing, and a cancelled wait leaves nothing behind.
 //
-// This leans on four functions of asio::detail::reactor and on reactor_op, which have been what they are since Asio
-// 1.10. No other file knows them.
+// This leans on four functions of asio::detail::reactor and on reactor_op; no other file knows them. Why that, and why
+// no edge is missed: notes/reactor.md.
 
 #include <asio/io_context.hpp>
 #include <atomic>

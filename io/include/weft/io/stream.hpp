@@ -42,7 +42,8 @@ class stream {
 
   // --- reading ---
 
-  /// Reads what is there, waiting when nothing is. Gives the number of bytes; 0 at the end of the stream.
+  /// Reads what is there, waiting when nothing is. Gives the number of bytes; 0 at the end of the stream, and for an
+  /// empty `to`.
   ///
   /// Suspends: a checkpoint always; switches when nothing is there, else every 128th call.
   /// Cancel:   throws cancelled; nothing was read.
@@ -123,7 +124,8 @@ class stream {
   // --- the rest ---
 
   /// Ends both halves and gives the descriptor back. Fibers that wait in the stream get stream_closed. What was written
-  /// is still delivered. Closing again does nothing. Throws wrong_loop.
+  /// is still delivered, if all that came was read; else TCP answers with a reset, which may overtake it: to be sure,
+  /// shutdown_write() and read to the end first. Closing again does nothing. Throws wrong_loop.
   void close();
   [[nodiscard]] bool is_open() const noexcept { return open_; }
 
