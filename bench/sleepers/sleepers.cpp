@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
         const auto tables = status("VmPTE");
         const double cpu = cpu_seconds();
         std::size_t woken = 0;
-        const auto wake_at = weft::clock::now() + std::chrono::seconds(count / 200'000 + 3);
+        const auto wake_at = weft::clock::now() + std::chrono::seconds(count / 50'000 + 1);
         std::vector<weft::future<void>> all;
         all.reserve(count);
         for (std::size_t i = 0; i < count; ++i)
