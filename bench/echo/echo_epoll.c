@@ -1,6 +1,6 @@
 // TCP echo on bare epoll: one thread, level-triggered, three system calls a request. What echo_weft is held to.
 //
-//   echo_epoll PORT     serves until SIGTERM or SIGINT, then prints what each request cost.
+//   echo_epoll PORT     serves (port 0: any) until SIGTERM or SIGINT, then prints what each request cost.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,7 +46,9 @@ int main(int argc, char** argv) {
   sigaction(SIGINT, &action, NULL);
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   watch(epoll, listener);
-  fprintf(stderr, "echo_epoll: serving 127.0.0.1:%s\n", argv[1]);
+  socklen_t size = sizeof address;
+  getsockname(listener, (struct sockaddr*)&address, &size);
+  fprintf(stderr, "echo_epoll: serving 127.0.0.1:%d\n", ntohs(address.sin_port));
 
   double requests = 0;
   static char buffer[16 * 1024];

@@ -1,7 +1,7 @@
 // TCP echo on weft: one fiber a connection. Rivals: echo_epoll.c. Load: load.cpp.
 //
-//   echo_weft PORT [LOOPS]     serves until SIGTERM or SIGINT, then prints what each request cost.
-//   A run:  ./echo_weft 7001 & ./load 127.0.0.1:7001 50 64 5; kill %1
+//   echo_weft PORT [LOOPS]     serves (port 0: any) until SIGTERM or SIGINT, then prints what each request cost.
+//   A run:  ./echo_epoll 7000 & ./echo_weft 7001 & ./load 50 64 10 127.0.0.1:7000 127.0.0.1:7001; kill %1 %2
 
 #include <sys/resource.h>
 

@@ -1,7 +1,11 @@
 // A load for echo servers: connections that each send a message, wait for all of it to come back, check it, and send
-// the next. One thread, bare epoll.
+// the next. One thread, bare epoll. Several servers are loaded in turns of a tenth of a second, so that whatever else
+// the machine does meets them all alike.
 //
-//   load ADDRESS:PORT CONNECTIONS BYTES SECONDS     prints requests/s and the latency's quantiles.
+//   load CONNECTIONS BYTES SECONDS ADDRESS:PORT...     prints a line for each server: requests/s and the latency,
+//   medians
+//                                                      over its turns, and its requests/s to those of the first, the
+//                                                      median over the pairs of neighbouring turns.
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -54,57 +58,92 @@ void send_to(connection& c, const std::string& message) {
   if (::send(c.fd, message.data(), message.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(message.size())) die("send");
 }
 
-double quantile(std::vector<std::uint32_t>& sorted, double q) {
-  return static_cast<double>(sorted[static_cast<std::size_t>(q * static_cast<double>(sorted.size() - 1))]) * 1e-3;
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
 }
 
-}  // namespace
+struct server {
+  weft::io::endpoint at;
+  int epoll = -1;
+  std::vector<connection> connections = {};
+  std::vector<double> rates = {};  // of each turn, as are the others
+  std::vector<double> p50 = {};
+  std::vector<double> p99 = {};
+};
 
-int main(int argc, char** argv) {
-  if (argc != 5) return std::fprintf(stderr, "usage: load ADDRESS:PORT CONNECTIONS BYTES SECONDS\n"), 2;
-  const auto to = weft::io::endpoint::parse(argv[1]);
-  std::vector<connection> connections(static_cast<std::size_t>(std::atoi(argv[2])));
-  std::string message(static_cast<std::size_t>(std::atoi(argv[3])), 'x');
-  for (std::size_t i = 0; i < message.size(); ++i) message[i] = static_cast<char>('a' + i % 26);
-  const auto length = std::chrono::duration<double>(std::atof(argv[4]));
-
-  const int epoll = ::epoll_create1(EPOLL_CLOEXEC);
-  for (auto& c : connections) {
-    c.fd = connect_to(to);
+void open_connections(server& s, std::size_t count) {
+  s.epoll = ::epoll_create1(EPOLL_CLOEXEC);
+  s.connections.resize(count);
+  for (auto& c : s.connections) {
+    c.fd = connect_to(s.at);
     ::epoll_event event{};
     event.events = EPOLLIN;
     event.data.ptr = &c;
-    if (::epoll_ctl(epoll, EPOLL_CTL_ADD, c.fd, &event) != 0) die("epoll_ctl");
+    if (::epoll_ctl(s.epoll, EPOLL_CTL_ADD, c.fd, &event) != 0) die("epoll_ctl");
   }
+}
 
-  std::vector<std::uint32_t> nanoseconds;
-  nanoseconds.reserve(4'000'000);
-  std::vector<char> buffer(std::max<std::size_t>(message.size(), 1));
+// One turn: all connections ask until the time is up; then all answers are waited for.
+void load(server& s, const std::string& message, std::chrono::milliseconds length) {
+  std::vector<double> microseconds;
+  std::vector<char> buffer(message.size());
   const auto start = steady::now();
-  for (auto& c : connections) send_to(c, message);
   auto now = start;
-  while (now - start < length) {
+  for (auto& c : s.connections) send_to(c, message);
+  for (std::size_t open = s.connections.size(); open > 0;) {
     std::array<::epoll_event, 128> events;
-    const int count = ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()), -1);
+    const int count = ::epoll_wait(s.epoll, events.data(), static_cast<int>(events.size()), -1);
     for (int i = 0; i < count; ++i) {
       auto& c = *static_cast<connection*>(events[static_cast<std::size_t>(i)].data.ptr);
       const auto n = ::recv(c.fd, buffer.data(), message.size() - c.back, 0);
       if (n <= 0) die("recv");
       if (std::memcmp(buffer.data(), message.data() + c.back, static_cast<std::size_t>(n)) != 0) {
-        std::fprintf(stderr, "load: the echo is wrong\n");
-        return 1;
+        std::fprintf(stderr, "load: the echo of %s is wrong\n", weft::io::to_string(s.at).c_str());
+        std::exit(1);
       }
       c.back += static_cast<std::size_t>(n);
       if (c.back < message.size()) continue;
       now = steady::now();
-      nanoseconds.push_back(static_cast<std::uint32_t>((now - c.sent).count()));
-      send_to(c, message);
+      microseconds.push_back(std::chrono::duration<double, std::micro>(now - c.sent).count());
+      if (now - start < length)
+        send_to(c, message);
+      else
+        --open;
     }
   }
-  const double seconds = std::chrono::duration<double>(now - start).count();
-  std::sort(nanoseconds.begin(), nanoseconds.end());
-  std::printf("{\"requests_per_s\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f}\n",
-              static_cast<double>(nanoseconds.size()) / seconds, quantile(nanoseconds, 0.5),
-              quantile(nanoseconds, 0.99));
+  std::sort(microseconds.begin(), microseconds.end());
+  const auto quantile = [&](double q) {
+    return microseconds[static_cast<std::size_t>(q * static_cast<double>(microseconds.size() - 1))];
+  };
+  s.rates.push_back(static_cast<double>(microseconds.size()) / std::chrono::duration<double>(now - start).count());
+  s.p50.push_back(quantile(0.5));
+  s.p99.push_back(quantile(0.99));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 5) return std::fprintf(stderr, "usage: load CONNECTIONS BYTES SECONDS ADDRESS:PORT...\n"), 2;
+  const auto count = static_cast<std::size_t>(std::atoi(argv[1]));
+  std::string message(static_cast<std::size_t>(std::max(1, std::atoi(argv[2]))), 'x');
+  for (std::size_t i = 0; i < message.size(); ++i) message[i] = static_cast<char>('a' + i % 26);
+  const auto length = std::chrono::duration<double>(std::atof(argv[3]));
+  std::vector<server> servers;
+  for (int i = 4; i < argc; ++i) servers.push_back({weft::io::endpoint::parse(argv[i])});
+  for (auto& s : servers) open_connections(s, count);
+
+  const auto start = steady::now();
+  while (steady::now() - start < length * static_cast<double>(servers.size()))
+    for (auto& s : servers) load(s, message, std::chrono::milliseconds(100));
+
+  for (const auto& s : servers) {
+    std::vector<double> ratios;
+    for (std::size_t i = 0; i < s.rates.size(); ++i) ratios.push_back(s.rates[i] / servers[0].rates[i]);
+    std::printf("{\"server\": \"%s\", \"requests_per_s\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"ratio\": %.3f}\n",
+                weft::io::to_string(s.at).c_str(), median(s.rates), median(s.p50), median(s.p99), median(ratios));
+  }
   return 0;
 }

@@ -1,50 +1,130 @@
 #include "descriptor.hpp"
 
+#include <sys/epoll.h>
 #include <unistd.h>
 
+#include <array>
 #include <asio/detail/reactor.hpp>
 #include <asio/detail/reactor_op.hpp>
 #include <asio/post.hpp>
 #include <cerrno>
-#include <system_error>
+#include <string>
 #include <utility>
 
 #include "weft/cancel.hpp"
 #include "weft/error.hpp"
+#include "weft/io/error.hpp"
 #include "weft/loop.hpp"
 
 namespace weft::io::detail {
 
-using asio::detail::reactor;
-using asio::detail::reactor_op;
+unique_fd::~unique_fd() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+// What a loop's epoll knows of a descriptor. Its loop's thread only.
+struct watch {
+  struct side {
+    bool ready = false;
+    waker waiting;
+
+    void edge() noexcept {
+      ready = true;
+      std::exchange(waiting, {}).wake();
+    }
+  };
+
+  watch(std::shared_ptr<context_life> l, int e) noexcept : life(std::move(l)), epoll(e) {}
+
+  void happened(std::uint32_t what) noexcept {
+    if (what & ~std::uint32_t{EPOLLIN | EPOLLOUT}) ending = true;  // noted before anybody wakes
+    if (what & ~std::uint32_t{EPOLLOUT}) in.edge();
+    if (what & ~std::uint32_t{EPOLLIN | EPOLLRDHUP | EPOLLPRI}) out.edge();
+  }
+
+  const std::shared_ptr<context_life> life;
+  const int epoll;
+  std::uint32_t events = 0;  ///< that it is registered for
+  side in;
+  side out{.ready = true, .waiting = {}};
+  bool ending =
+      false;  ///< the end, a reset, an error or urgent data: only the system call proves that nothing is there
+};
 
 namespace {
 
-// Hands out the reactor of an io_context, and tells when the io_context ends.
-class loop_service : public asio::execution_context::service {
+void check(int code, int fd) {
+  if (code == 0) return;
+  throw error(std::error_code(code, std::system_category()), "watch", "descriptor " + std::to_string(fd), 0,
+              code == ENOSPC ? "fs.epoll.max_user_watches is too low" : "");
+}
+
+// The epoll of a loop, inside that of Asio's reactor. Its one operation there is queued for ever, for it never says
+// that it is done; Asio watches its pipe for signals in the same way (signal_set_service.ipp).
+class loop_epoll : public asio::execution_context::service {
  public:
   static asio::execution_context::id id;
 
-  explicit loop_service(asio::io_context& context)
-      : service(context), events(asio::use_service<reactor>(context)), life(std::make_shared<context_life>()) {
-    events.init_task();
+  explicit loop_epoll(asio::io_context& context)
+      : service(context),
+        life(std::make_shared<context_life>()),
+        outer_(asio::use_service<asio::detail::reactor>(context)),
+        fd_(::epoll_create1(EPOLL_CLOEXEC)) {
+    check(fd_.get() < 0 ? errno : 0, fd_.get());
+    outer_.init_task();
+    // The operation is Asio's, until shutdown(); even if it cannot be watched for.
+    const auto read = asio::detail::reactor::read_op;
+    check(outer_.register_internal_descriptor(read, fd_.get(), data_, new arrival(*this)), fd_.get());
     life->context = &context;
   }
 
-  reactor& events;
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
   const std::shared_ptr<context_life> life;
 
  private:
+  struct arrival : asio::detail::reactor_op {
+    explicit arrival(loop_epoll& l) noexcept : reactor_op({}, &perform, &end), self(l) {}
+
+    static status perform(reactor_op* base) {
+      static_cast<arrival*>(base)->self.dispatch();
+      return not_done;
+    }
+    static void end(void*, asio::detail::operation* base, const asio::error_code&, std::size_t) {
+      delete static_cast<arrival*>(base);
+    }
+
+    loop_epoll& self;
+  };
+
+  // Edges are told to Asio's epoll as an edge of ours, so we look until there are no more. Fibers are woken, but do not
+  // run in here: no watch goes away meanwhile.
+  void dispatch() noexcept {
+    std::array<::epoll_event, 128> events;
+    int count = 0;
+    do {
+      count = ::epoll_wait(fd_.get(), events.data(), static_cast<int>(events.size()), 0);
+      for (int i = 0; i < count; ++i) {
+        const ::epoll_event& e = events[static_cast<std::size_t>(i)];
+        static_cast<watch*>(e.data.ptr)->happened(e.events);
+      }
+    } while (count == static_cast<int>(events.size()) || (count < 0 && errno == EINTR));
+  }
+
   // Comes before the reactor's, which was there first.
   void shutdown() override {
     const std::lock_guard lock(life->mutex);
     life->context = nullptr;
+    outer_.deregister_internal_descriptor(fd_.get(), data_);
+    outer_.cleanup_descriptor_data(data_);
   }
+
+  asio::detail::reactor& outer_;
+  const unique_fd fd_;
+  asio::detail::reactor::per_descriptor_data data_ = nullptr;
 };
 
-asio::execution_context::id loop_service::id;
-
-loop_service& this_service() { return asio::use_service<loop_service>(this_io_context()); }
+asio::execution_context::id loop_epoll::id;
 
 bool on_loop_of(const asio::io_context* context) noexcept {
   try {
@@ -56,7 +136,9 @@ bool on_loop_of(const asio::io_context* context) noexcept {
 
 }  // namespace
 
-const std::shared_ptr<context_life>& this_context_life() { return this_service().life; }
+const std::shared_ptr<context_life>& this_context_life() {
+  return asio::use_service<loop_epoll>(this_io_context()).life;
+}
 
 template <class F>
 void context_life::run_there(F f) noexcept {
@@ -70,118 +152,7 @@ void context_life::run_there(F f) noexcept {
   if (auto* there = context.load()) asio::post(*there, std::move(f));
 }
 
-// --- the watch ---
-
-struct descriptor::side {
-  bool ready = false;
-  waker waiting;
-
-  void edge() noexcept {
-    ready = true;
-    std::exchange(waiting, {}).wake();
-  }
-};
-
-// What the reactor knows of a descriptor. It outlives the descriptor until Asio has given back the operations.
-//
-// Who may touch what:
-//   holders_  any thread: the descriptor, and each operation in Asio's hands.
-//   the rest  the loop's thread.
-class descriptor::watch {
- public:
-  watch(loop_service& s, int fd) : life(s.life), events_(s.events), fd_(fd) {
-    if (const int code = events_.register_descriptor(fd, data_)) {
-      throw std::system_error(code, std::system_category(),
-                              "cannot watch descriptor " + std::to_string(fd) + " (epoll_ctl)");
-    }
-    start(readable_, reactor::read_op);
-    start(trouble_, reactor::except_op);
-  }
-
-  void watch_writable() {
-    if (writable_.queued) return;
-    out.ready = false;  // room that is there already is an edge to come
-    start(writable_, reactor::write_op);
-  }
-
-  /// On the loop's thread. The descriptor is closed afterwards, or taken to another loop.
-  void deregister(bool closing, bool exposed) noexcept {
-    // Closing a descriptor takes it out of epoll, unless there are duplicates.
-    events_.deregister_descriptor(fd_, data_, closing && !exposed);
-    if (closing) ::close(fd_);
-    events_.cleanup_descriptor_data(data_);
-    drop();
-  }
-  /// The loop has ended, and its reactor with it. Any thread.
-  void abandon(bool closing) noexcept {
-    if (closing) ::close(fd_);
-    drop();
-  }
-
-  const std::shared_ptr<context_life> life;
-  side in;
-  side out;
-  bool trouble = false;  ///< a reset, an error or urgent data: only EAGAIN proves that there is nothing to read
-
- private:
-  struct operation : reactor_op {
-    operation(watch& w, status (*edge)(reactor_op*)) : reactor_op({}, edge, &ended), self(w) {}
-
-    // Asio gives it back: the descriptor was deregistered, or could not be watched for this; without an owner, the
-    // io_context is gone.
-    static void ended(void* owner, asio::detail::operation* base, const asio::error_code&, std::size_t) {
-      auto& op = *static_cast<operation*>(base);
-      op.queued = false;
-      if (owner) {
-        op.self.in.edge();
-        op.self.out.edge();
-      }
-      op.self.drop();
-    }
-
-    watch& self;
-    bool queued = false;
-  };
-
-  void start(operation& op, int kind) {
-    ++holders_;
-    // Asio performs it once before it queues it; that is no edge, and `queued` tells them apart.
-    events_.start_op(kind, fd_, data_, &op, false, true);
-    op.queued = true;
-  }
-  void drop() noexcept {
-    if (holders_.fetch_sub(1) == 1) delete this;
-  }
-
-  template <side watch::*Side>
-  static reactor_op::status on_edge(reactor_op* base) {
-    auto& op = *static_cast<operation*>(base);
-    if (op.queued) (op.self.*Side).edge();
-    return reactor_op::not_done;
-  }
-  static reactor_op::status on_trouble(reactor_op* base) {
-    auto& op = *static_cast<operation*>(base);
-    if (op.queued) op.self.trouble = true;
-    return reactor_op::not_done;
-  }
-
-  ~watch() = default;
-
-  reactor& events_;
-  const int fd_;
-  reactor::per_descriptor_data data_ = nullptr;
-  std::atomic<unsigned> holders_{1};
-  // Asio performs trouble_ before the others, so that it is noted when those wake somebody.
-  operation readable_{*this, &on_edge<&watch::in>};
-  operation writable_{*this, &on_edge<&watch::out>};
-  operation trouble_{*this, &on_trouble};
-};
-
 // --- the descriptor ---
-
-unique_fd::~unique_fd() {
-  if (fd_ >= 0) ::close(fd_);
-}
 
 bool descriptor::may_read() const noexcept { return !watch_ || watch_->in.ready; }
 bool descriptor::may_write() const noexcept { return !watch_ || watch_->out.ready; }
@@ -190,40 +161,47 @@ bool descriptor::may_write() const noexcept { return !watch_ || watch_->out.read
 void descriptor::found_empty() noexcept {
   if (watch_) watch_->in.ready = false;
 }
-void descriptor::took_last() noexcept {
-  if (watch_ && !watch_->trouble) watch_->in.ready = false;
+void descriptor::took_all() noexcept {
+  if (watch_ && !watch_->ending) watch_->in.ready = false;
 }
 void descriptor::found_full() noexcept {
   if (watch_) watch_->out.ready = false;
 }
 
-void descriptor::attach() {
-  if (!watch_) {
-    watch_ = new watch(this_service(), fd_);
-    watch_->out.ready = true;
-  } else if (watch_->life->context.load(std::memory_order_relaxed) != &this_io_context()) {
+// Has the loop's epoll watch for `events`. The first time for each, it reports what is there already.
+void descriptor::attach(std::uint32_t events) {
+  if (watch_ && watch_->life->context.load(std::memory_order_relaxed) != &this_io_context())
     throw wrong_loop("descriptor " + std::to_string(fd_) +
                      " was used on another loop, or in a runtime that has ended; a stream stays where it was made, "
                      "but for stream::move_to()");
+  if (watch_ && (watch_->events & events) == events) return;
+  auto fresh = std::unique_ptr<watch>();
+  if (!watch_) {
+    loop_epoll& here = asio::use_service<loop_epoll>(this_io_context());
+    fresh = std::make_unique<watch>(here.life, here.fd());
   }
+  watch& w = fresh ? *fresh : *watch_;
+  ::epoll_event wanted{};
+  wanted.events = w.events | events;
+  wanted.data.ptr = &w;
+  const int done = ::epoll_ctl(w.epoll, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd_, &wanted);
+  check(done != 0 ? errno : 0, fd_);
+  w.events = wanted.events;
+  if (fresh) watch_ = fresh.release();
 }
 
-descriptor::wait_end descriptor::wait_readable(deadline until) {
+descriptor::wait_end descriptor::wait_readable(deadline until) { return wait(false, until); }
+descriptor::wait_end descriptor::wait_writable(deadline until) { return wait(true, until); }
+
+descriptor::wait_end descriptor::wait(bool writing, deadline until) {
   if (fd_ < 0) return wait_end::closed;
-  attach();
-  return wait(watch_->in, wait_kind::readable, until);
-}
-
-descriptor::wait_end descriptor::wait_writable(deadline until) {
-  if (fd_ < 0) return wait_end::closed;
-  attach();
-  watch_->watch_writable();
-  return wait(watch_->out, wait_kind::writable, until);
-}
-
-descriptor::wait_end descriptor::wait(side& s, wait_kind kind, deadline until) {
+  constexpr std::uint32_t always = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+  const bool first = !watch_;
+  attach(writing ? always | EPOLLOUT : always);
+  watch::side& s = writing ? watch_->out : watch_->in;
+  if (first) s.ready = false;
   if (s.ready) return wait_end::ready;
-  waiter w(kind, this);
+  waiter w(writing ? wait_kind::writable : wait_kind::readable, this);
   s.waiting = w.handle();
   const auto how = w.suspend(until);
   if (fd_ < 0) return wait_end::closed;  // and s is gone
@@ -250,23 +228,26 @@ void descriptor::leave_loop() noexcept {
   if (watch_) release(false);
 }
 
+// The watch belongs to its loop, so it is ended there; wherever we are, if that loop is gone, and its epoll with it.
 void descriptor::release(bool closing) noexcept {
-  // The watch's last holder but for Asio: deregisters where that may be done, or, if that cannot be done any more, lets
-  // go.
-  struct end {
-    watch* what;
+  struct ending {
+    std::unique_ptr<watch> what;
+    int fd;
     bool closing;
-    bool exposed;
-    end(watch* w, bool c, bool e) noexcept : what(w), closing(c), exposed(e) {}
-    end(end&& other) noexcept
-        : what(std::exchange(other.what, nullptr)), closing(other.closing), exposed(other.exposed) {}
-    ~end() {
-      if (what) what->abandon(closing);
+
+    ending(watch* w, int f, bool c) noexcept : what(w), fd(f), closing(c) {}
+    ending(ending&&) noexcept = default;
+    ending& operator=(ending&&) = delete;
+    ~ending() {
+      if (what && closing) ::close(fd);
     }
-    void operator()() { std::exchange(what, nullptr)->deregister(closing, exposed); }
+    void operator()() const noexcept {
+      // Closing alone would leave it in the epoll where it was duplicated, by a fork if by nothing else.
+      ::epoll_ctl(what->epoll, EPOLL_CTL_DEL, fd, nullptr);
+    }
   };
   const auto life = watch_->life;
-  life->run_there(end(std::exchange(watch_, nullptr), closing, exposed_));
+  life->run_there(ending(std::exchange(watch_, nullptr), fd_, closing));
 }
 
 }  // namespace weft::io::detail

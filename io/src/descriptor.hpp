@@ -4,15 +4,16 @@
 // Problem: Asio's asynchronous reads try the system call first, each time, so a request costs two recv(2): the one that
 // finds the data and the one that finds none; its async_wait costs an epoll_ctl(2) each time instead. And bytes that
 // arrive in an operation that nobody waits for any more are lost.
-// Solution: the system calls are the fiber's own. Of Asio's reactor we want only the edges: an operation that is queued
-// once for each direction and stays queued, because its perform() says "not done" after it has noted the edge. Waiting
-// then costs no system call and allocates nothing, and a cancelled wait leaves nothing behind.
+// Solution: the system calls are the fiber's own. Each loop has an epoll of its own for its descriptors,
+// edge-triggered, which is itself one descriptor of Asio's reactor. A batch of events costs two epoll_wait(2), one of
+// them Asio's, and wakes all its fibers at once; a wait costs no system call, allocates nothing, and a cancelled one
+// leaves nothing behind.
 //
-// This leans on four functions of asio::detail::reactor and on reactor_op; no other file knows them. Why that, and why
-// no edge is missed: notes/reactor.md.
+// Why that, and why no edge is missed: notes/reactor.md.
 
 #include <asio/io_context.hpp>
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -35,6 +36,8 @@ struct context_life {
 
 /// Of the calling loop. Throws no_runtime off a loop, std::logic_error in a simulation.
 const std::shared_ptr<context_life>& this_context_life();
+
+struct watch;
 
 /// Closes a descriptor that nobody has taken.
 class unique_fd {
@@ -62,11 +65,6 @@ class descriptor {
 
   /// -1 once closed.
   [[nodiscard]] int fd() const noexcept { return fd_; }
-  /// From now on others may have duplicates of it.
-  [[nodiscard]] int expose() noexcept {
-    exposed_ = true;
-    return fd_;
-  }
 
   /// False: a system call would find nothing.
   [[nodiscard]] bool may_read() const noexcept;
@@ -74,14 +72,14 @@ class descriptor {
 
   /// A read found nothing (EAGAIN).
   void found_empty() noexcept;
-  /// The system told that the read took the last byte, and that no end of the stream has come. A reset may have come:
-  /// then there is no next edge to wait for, and this does nothing.
-  void took_last() noexcept;
+  /// A read of a stream took less than it could have. Then what comes next is an edge, unless the end has come or
+  /// something is wrong, which was part of an earlier edge.
+  void took_all() noexcept;
   /// A write found no room (EAGAIN).
   void found_full() noexcept;
 
   /// Waits for an edge. One fiber each, of one loop; after it, try the system call again. Throws cancelled; wrong_loop;
-  /// std::system_error when the descriptor cannot be watched.
+  /// error when the descriptor cannot be watched.
   wait_end wait_readable(deadline until);
   wait_end wait_writable(deadline until);
 
@@ -91,15 +89,11 @@ class descriptor {
   void leave_loop() noexcept;
 
  private:
-  class watch;
-  struct side;
-
-  void attach();
+  void attach(std::uint32_t events);
   void release(bool closing) noexcept;
-  wait_end wait(side& s, wait_kind kind, deadline until);
+  wait_end wait(bool writing, deadline until);
 
   int fd_;
-  bool exposed_ = false;
   watch* watch_ = nullptr;  // null until the first wait on a loop
 };
 

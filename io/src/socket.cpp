@@ -1,43 +1,19 @@
 #include "socket.hpp"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "sockaddr.hpp"
 #include "weft/error.hpp"
 #include "weft/io/error.hpp"
 
-#ifndef TCP_INQ
-#define TCP_INQ 36
-#define TCP_CM_INQ TCP_INQ
-#endif
-
 namespace weft::io::detail {
 namespace {
-
-// recv(2), and what it left behind: -1 when the system does not tell. At the end of the stream that is not 0.
-ssize_t receive(int fd, std::span<std::byte> to, int& left) noexcept {
-  ::iovec piece{to.data(), to.size()};
-  alignas(::cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control;
-  ::msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t n = ::recvmsg(fd, &message, 0);
-  left = -1;
-  const ::cmsghdr* told = n > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (told && told->cmsg_level == IPPROTO_TCP && told->cmsg_type == TCP_CM_INQ)
-    std::memcpy(&left, CMSG_DATA(told), sizeof(left));
-  return n;
-}
 
 bool would_wait(int code) noexcept { return code == EAGAIN || code == EWOULDBLOCK; }
 
@@ -50,8 +26,6 @@ void throw_errno(const char* operation, std::string_view peer) {
 bool set_option(int fd, int level, int name, int value) noexcept {
   return ::setsockopt(fd, level, name, &value, sizeof(value)) == 0;
 }
-
-void tell_what_is_left(int fd) noexcept { set_option(fd, IPPROTO_TCP, TCP_INQ, 1); }
 
 endpoint local_endpoint(int fd) noexcept {
   socket_address address;
@@ -95,11 +69,11 @@ void socket_transport::connect(deadline until) {
 std::size_t socket_transport::read_some(std::span<std::byte> to, deadline until) {
   for (;;) {
     if (socket_.may_read()) {
-      int left = -1;
-      const ssize_t n = receive(socket_.fd(), to, left);
+      const ssize_t n = ::recv(socket_.fd(), to.data(), to.size(), 0);
       if (n >= 0) {
-        if (left == 0) socket_.took_last();
-        return static_cast<std::size_t>(n);
+        const auto taken = static_cast<std::size_t>(n);
+        if (taken > 0 && taken < to.size()) socket_.took_all();
+        return taken;
       }
       if (errno == EINTR) continue;
       if (!would_wait(errno)) throw_errno("read from", describe());

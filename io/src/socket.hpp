@@ -17,10 +17,6 @@ namespace weft::io::detail {
 /// Sets an option of a socket that is an int. False when the system does not know it.
 bool set_option(int fd, int level, int name, int value) noexcept;
 
-/// A TCP socket's option that has each read tell what is left (tcp(7): TCP_INQ; Linux 4.18), so that a read that takes
-/// the last byte need not be followed by one that finds nothing.
-void tell_what_is_left(int fd) noexcept;
-
 class socket_transport final : public transport {
  public:
   /// Takes over a socket that does not block.
@@ -37,7 +33,7 @@ class socket_transport final : public transport {
   [[nodiscard]] std::string describe() const override { return to_string(peer_); }
   [[nodiscard]] endpoint peer() const override { return peer_; }
   [[nodiscard]] endpoint local() const override;
-  [[nodiscard]] int native_handle() noexcept override { return socket_.expose(); }
+  [[nodiscard]] int native_handle() noexcept override { return socket_.fd(); }
 
  private:
   void check(descriptor::wait_end how, const char* operation) const;

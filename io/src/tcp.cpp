@@ -33,7 +33,6 @@ detail::unique_fd open_socket(const endpoint& e) {
 }
 
 void apply(int fd, bool no_delay, bool keep_alive) noexcept {
-  detail::tell_what_is_left(fd);
   if (no_delay) set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (keep_alive) set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
