@@ -23,7 +23,7 @@ void echo(weft::io::stream s) {
     std::uint64_t served = 0;
     ~count() { requests += served; }
   } mine;
-  std::array<std::byte, 16 * 1024> buffer;
+  std::array<std::byte, 1024> buffer;
   while (const std::size_t n = s.read_some(buffer)) {
     s.write_all(std::span(buffer).first(n));
     ++mine.served;

@@ -1,5 +1,7 @@
 #include "asio_driver.hpp"
 
+#include <time.h>
+
 #include <asio/post.hpp>
 
 namespace weft::detail {
@@ -17,6 +19,11 @@ asio_driver::asio_driver()
     : context_(ASIO_CONCURRENCY_HINT_UNSAFE_IO), work_(asio::make_work_guard(context_)), timer_(context_) {}
 
 void asio_driver::poll(clock::time_point until) {
+  if (poller_ && skipped_ < 8 && poller_->look()) {
+    ++skipped_;
+    return;
+  }
+  skipped_ = 0;
   if (until == clock::time_point::min()) {
     context_.poll();
     return;
@@ -42,8 +49,9 @@ void asio_driver::wake() noexcept {
 }
 
 clock::time_point asio_driver::now() const noexcept {
-  return clock::time_point(
-      std::chrono::duration_cast<clock::duration>(std::chrono::steady_clock::now().time_since_epoch()));
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC, &t);  // what std::chrono::steady_clock reads, a library further away
+  return clock::time_point(std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
 }
 
 }  // namespace weft::detail

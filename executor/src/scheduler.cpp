@@ -11,10 +11,10 @@
 namespace weft {
 namespace detail {
 
-thread_local agent* tl_agent = nullptr;
-thread_local loop_core* tl_loop = nullptr;
-
-thread_local bool tl_cpu_thread = false;
+constinit thread_local agent* tl_agent = nullptr;
+constinit thread_local loop_core* tl_loop = nullptr;
+constinit thread_local bool tl_cpu_thread = false;
+constinit thread_local std::uint32_t tl_here = 0;
 
 namespace {
 
@@ -41,9 +41,17 @@ agent* agent_of_this_stack() noexcept {
   tl_agent = a;
 }
 
+namespace {
+std::atomic<std::uint32_t> loops_made{0};
+}
+
 loop_core::loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driver> d, std::size_t stack_size,
                      std::size_t most_stacks)
-    : runtime_(runtime), index_(index), driver_(std::move(d)), default_fibers_(&add_pool(stack_size, most_stacks)) {}
+    : runtime_(runtime),
+      index_(index),
+      token_((loops_made.fetch_add(1, std::memory_order_relaxed) + 1) << 8 | index),
+      driver_(std::move(d)),
+      default_fibers_(&add_pool(stack_size, most_stacks)) {}
 
 loop_core::~loop_core() {
   for (pool_list* p = pools_; p;) delete std::exchange(p, p->next);
@@ -60,6 +68,7 @@ std::uint64_t loop_core::next_id() noexcept { return (++ids_ << 8) | (index_ + 1
 
 void loop_core::enter() noexcept {
   tl_loop = this;
+  tl_here = is_pool_ ? 0 : token_;
   tl_agent = nullptr;
   globals_ = thread_eh_globals();
   native_.make_native();
@@ -70,6 +79,7 @@ void loop_core::enter() noexcept {
 void loop_core::leave() noexcept {
   awake.store(false, std::memory_order_relaxed);
   tl_loop = nullptr;
+  tl_here = 0;
   tl_agent = nullptr;
 }
 
@@ -304,6 +314,28 @@ void loop_core::run(const std::atomic<bool>& stop) {
 }  // namespace detail
 
 bool on_a_loop() noexcept { return detail::tl_loop && !detail::tl_loop->is_pool(); }
+
+namespace detail {
+
+std::uint32_t require_loop() {
+  (void)this_loop();
+  return tl_here;
+}
+std::uint32_t token_of(unsigned loop) noexcept { return tl_loop->runtime().loop(loop).token(); }
+std::string describe_loop(std::uint32_t token) {
+  const unsigned index = token & 0xff;
+  const visit here;
+  const bool lives = here.runtime() && index < here.runtime()->loops() && here.runtime()->loop(index).token() == token;
+  return "loop " + std::to_string(index) + (lives ? "" : " of a runtime that has ended");
+}
+void set_poller(poller* p) {
+  (void)this_io_context();
+  tl_loop->io().set_poller(p);
+}
+void arm(timer& t, clock::time_point when) { tl_loop->arm(t, when); }
+void disarm(timer& t) noexcept { tl_loop->disarm(t); }
+
+}  // namespace detail
 
 unsigned this_loop() {
   if (!on_a_loop()) throw no_runtime("this_loop(), called off a loop,");

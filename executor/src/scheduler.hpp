@@ -31,9 +31,10 @@ class task_core;
 
 // What the calling thread is doing. Only functions that cannot span a CPU task's wait may read them directly; the
 // others call current_agent() and current_loop(), which the compiler cannot cache.
-extern thread_local agent* tl_agent;
-extern thread_local loop_core* tl_loop;
-extern thread_local bool tl_cpu_thread;  ///< a thread of the CPU pool
+// (constinit: or each access would ask whether they are initialised.)
+extern constinit thread_local agent* tl_agent;
+extern constinit thread_local loop_core* tl_loop;
+extern constinit thread_local bool tl_cpu_thread;  ///< a thread of the CPU pool
 loop_core* current_loop() noexcept;
 void set_current_agent(agent* a) noexcept;
 
@@ -42,6 +43,8 @@ class loop_core {
   /// Polled at least this often, in switches and stack hand-ons, so that fibers that never wait for IO cannot starve
   /// it.
   static constexpr unsigned switches_per_poll = 256;
+  /// Ids of tasks have the loop in their low byte; 0 and 255 are taken.
+  static constexpr unsigned most_loops = 254;
 
   loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driver> d, std::size_t stack_size,
             std::size_t most_stacks);
@@ -55,6 +58,7 @@ class loop_core {
   void post(runnable* r) noexcept;
   void wake() noexcept { driver_->wake(); }
   [[nodiscard]] unsigned index() const noexcept { return index_; }
+  [[nodiscard]] std::uint32_t token() const noexcept { return token_; }
   [[nodiscard]] runtime_core& runtime() const noexcept { return runtime_; }
 
   // --- the loop's thread ---
@@ -140,6 +144,7 @@ class loop_core {
 
   runtime_core& runtime_;
   const unsigned index_;
+  const std::uint32_t token_;
   std::unique_ptr<driver> driver_;
   fiber native_;
   eh_globals* globals_ = nullptr;

@@ -174,9 +174,10 @@ agent& waiting_agent_off_loops() {
     // hands of another thread, take the CAS below.
     if (a.word.load(std::memory_order_relaxed) != word) return false;
     a.word.store(decided, std::memory_order_relaxed);
-  } else if (!a.word.compare_exchange_strong(word, decided, std::memory_order_acq_rel)) {
-    return false;
+    tl_loop->ready(&a.entry);
+    return true;
   }
+  if (!a.word.compare_exchange_strong(word, decided, std::memory_order_acq_rel)) return false;
   resume(a);
   return true;
 }

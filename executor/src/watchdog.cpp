@@ -1,6 +1,7 @@
 #include "watchdog.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "inspect_core.hpp"
 #include "runtime_core.hpp"
@@ -11,8 +12,11 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto tick = 1ms;
-constexpr int idle_ticks_before_rest = 50;
-constexpr int ticks_per_search = 250;
+constexpr auto longest_tick = 8ms;
+constexpr auto idle_before_rest = 50ms;
+constexpr auto between_searches = 250ms;
+// A loop that looks at the world this often in a millisecond needs nobody to tell it to.
+constexpr unsigned looks_by_itself = 4;
 
 }  // namespace
 
@@ -33,35 +37,50 @@ void runtime_core::wake_helper() noexcept {
 
 void watchdog::run() {
   auto& resting = runtime_core::helper_rests_;
-  int idle_ticks = 0;
-  int until_search = ticks_per_search;
+  std::chrono::milliseconds nap = tick;
+  std::chrono::milliseconds idle{};
+  std::chrono::milliseconds unsearched{};
   while (!stop_.load(std::memory_order_seq_cst)) {
-    std::this_thread::sleep_for(tick);
-    const bool busy = look(std::chrono::steady_clock::now());
-    idle_ticks = busy ? 0 : idle_ticks + 1;
-    if (--until_search == 0 || idle_ticks == idle_ticks_before_rest) {
-      look_for_circles();
-      until_search = ticks_per_search;
+    std::this_thread::sleep_for(nap);
+    idle += nap;
+    unsearched += nap;
+    switch (look(std::chrono::steady_clock::now(), looks_by_itself * static_cast<unsigned>(nap / tick))) {
+      case seen::idle:
+        nap = std::min(2 * nap, longest_tick);
+        break;
+      case seen::attentive:
+        idle = {};
+        nap = std::min(2 * nap, longest_tick);
+        break;
+      case seen::busy:
+        idle = {};
+        nap = tick;
+        break;
     }
-    if (idle_ticks <= idle_ticks_before_rest) continue;
+    const bool to_rest = idle > idle_before_rest;
+    if (to_rest || unsearched >= between_searches) {
+      look_for_circles();
+      unsearched = {};
+    }
+    if (!to_rest) continue;
     // A circle is reported when it is seen twice.
     if (!suspected_.empty()) look_for_circles();
     // Rest until a loop wakes. Dekker: the flag is set before the loops are looked at once more; a loop that wakes
     // writes `awake` before it reads it. (Its write is relaxed and its read seq_cst: should the read come first,
     // the loop's next wake-up ends the rest, and until then it is only polled every 256 switches instead of every ms.)
     resting.store(true, std::memory_order_seq_cst);
-    if (stop_.load(std::memory_order_seq_cst) || look(std::chrono::steady_clock::now())) {
+    if (stop_.load(std::memory_order_seq_cst) || look(std::chrono::steady_clock::now(), 0) != seen::idle) {
       resting.store(false, std::memory_order_seq_cst);
     } else {
       resting.wait(true, std::memory_order_seq_cst);
     }
-    idle_ticks = 0;
+    idle = {};
   }
 }
 
-// True when some loop is busy.
-bool watchdog::look(std::chrono::steady_clock::time_point now) {
-  bool busy = false;
+// `attentive`: each loop that is awake has looked at the world so many times since the last look, by itself.
+watchdog::seen watchdog::look(std::chrono::steady_clock::time_point now, unsigned attentive) {
+  seen all = seen::idle;
   const auto limit = runtime_.settings().stall_after;
   for (std::size_t i = 0; i < runtime_.loops(); ++i) {
     loop_core& loop = runtime_.loop(i);
@@ -70,11 +89,13 @@ bool watchdog::look(std::chrono::steady_clock::time_point now) {
       w = {};
       continue;
     }
-    busy = true;
-    loop.due.store(true, std::memory_order_relaxed);
+    const auto rounds = loop.rounds.load(std::memory_order_relaxed);
+    const bool looked = rounds - std::exchange(w.rounds, rounds) >= attentive;
+    if (!looked) loop.due.store(true, std::memory_order_relaxed);
+    if (all != seen::busy) all = looked ? seen::attentive : seen::busy;
     const auto ticks = loop.switches();
     if (ticks != w.ticks || w.since == std::chrono::steady_clock::time_point()) {
-      w = {ticks, now, false};
+      w = {ticks, now, false, rounds};
       continue;
     }
     if (limit.count() <= 0 || w.reported || now - w.since < limit) continue;
@@ -90,7 +111,7 @@ bool watchdog::look(std::chrono::steady_clock::time_point now) {
     stall.where = stack_of_thread(loop.thread.load(std::memory_order_relaxed));
     runtime_.report_stall(stall);
   }
-  return busy;
+  return all;
 }
 
 void watchdog::look_for_circles() {

@@ -1,6 +1,7 @@
 #pragma once
 // The helper thread. Each millisecond while loops are busy it raises their due flags, so that they look at the world
-// without reading a clock; it finds tasks that stall their loop, and tasks that wait for one another in a circle.
+// without reading a clock; with loops that do so often by themselves it sleeps longer, 8 ms at the most, and so, once,
+// may be late by that much. It finds tasks that stall their loop, and tasks that wait for one another in a circle.
 
 #include <atomic>
 #include <chrono>
@@ -26,10 +27,12 @@ class watchdog {
     std::uint64_t ticks = 0;
     std::chrono::steady_clock::time_point since;
     bool reported = false;
+    std::uint64_t rounds = 0;
   };
+  enum class seen : std::uint8_t { idle, attentive, busy };
 
   void run();
-  bool look(std::chrono::steady_clock::time_point now);
+  seen look(std::chrono::steady_clock::time_point now, unsigned attentive);
   void look_for_circles();
 
   runtime_core& runtime_;

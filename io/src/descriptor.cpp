@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <asio/detail/reactor.hpp>
 #include <asio/detail/reactor_op.hpp>
@@ -24,17 +25,39 @@ unique_fd::~unique_fd() {
 
 // What a loop's epoll knows of a descriptor. Its loop's thread only.
 struct watch {
-  struct side {
+  // The timer stays armed from wait to wait, and looks at the deadline when it fires: a connection with a limit arms
+  // one timer each time the limit passes, not one each wait.
+  struct side : weft::detail::timer {
     bool ready = false;
+    bool late = false;
     waker waiting;
+    deadline until;      ///< of who waits
+    deadline armed_for;  ///< never later than the former, while somebody waits and the timer is armed
+
+    explicit side(bool r) noexcept : ready(r) { expired = &rang; }
 
     void edge() noexcept {
       ready = true;
       std::exchange(waiting, {}).wake();
     }
+    void arm(deadline when) {
+      weft::detail::disarm(*this);
+      weft::detail::arm(*this, when.when());
+      armed_for = when;
+    }
+    static void rang(timer& t) noexcept {
+      side& self = static_cast<side&>(t);
+      if (!self.waiting.waits()) return;  // who waits next arms it anew
+      if (!self.until.passed()) {
+        if (!self.until.is_never()) self.arm(self.until);
+        return;
+      }
+      self.late = true;
+      std::exchange(self.waiting, {}).wake();
+    }
   };
 
-  watch(std::shared_ptr<context_life> l, int e) noexcept : life(std::move(l)), epoll(e) {}
+  watch(std::shared_ptr<context_life> l, int e) : life(std::move(l)), epoll(e) {}
 
   void happened(std::uint32_t what) noexcept {
     if (what & ~std::uint32_t{EPOLLIN | EPOLLOUT}) ending = true;  // noted before anybody wakes
@@ -44,9 +67,10 @@ struct watch {
 
   const std::shared_ptr<context_life> life;
   const int epoll;
+  const std::uint32_t loop = weft::detail::require_loop();
   std::uint32_t events = 0;  ///< that it is registered for
-  side in;
-  side out{.ready = true, .waiting = {}};
+  side in{false};
+  side out{true};
   bool ending =
       false;  ///< the end, a reset, an error or urgent data: only the system call proves that nothing is there
 };
@@ -61,7 +85,7 @@ void check(int code, int fd) {
 
 // The epoll of a loop, inside that of Asio's reactor. Its one operation there is queued for ever, for it never says
 // that it is done; Asio watches its pipe for signals in the same way (signal_set_service.ipp).
-class loop_epoll : public asio::execution_context::service {
+class loop_epoll final : public asio::execution_context::service, weft::detail::poller {
  public:
   static asio::execution_context::id id;
 
@@ -76,6 +100,7 @@ class loop_epoll : public asio::execution_context::service {
     const auto read = asio::detail::reactor::read_op;
     check(outer_.register_internal_descriptor(read, fd_.get(), data_, new arrival(*this)), fd_.get());
     life->context = &context;
+    weft::detail::set_poller(this);
   }
 
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
@@ -100,15 +125,25 @@ class loop_epoll : public asio::execution_context::service {
   // Edges are told to Asio's epoll as an edge of ours, so we look until there are no more. Fibers are woken, but do not
   // run in here: no watch goes away meanwhile.
   void dispatch() noexcept {
+    last_batch_ = 0;
     std::array<::epoll_event, 128> events;
     int count = 0;
     do {
       count = ::epoll_wait(fd_.get(), events.data(), static_cast<int>(events.size()), 0);
+      last_batch_ += std::max(count, 0);
       for (int i = 0; i < count; ++i) {
         const ::epoll_event& e = events[static_cast<std::size_t>(i)];
         static_cast<watch*>(e.data.ptr)->happened(e.events);
       }
     } while (count == static_cast<int>(events.size()) || (count < 0 && errno == EINTR));
+  }
+
+  // While much goes on, the next batch is there already: it is fetched with one call, without Asio's.
+  bool look() noexcept override {
+    constexpr int much = 4;
+    if (last_batch_ < much) return false;
+    dispatch();
+    return last_batch_ > 0;
   }
 
   // Comes before the reactor's, which was there first.
@@ -122,6 +157,7 @@ class loop_epoll : public asio::execution_context::service {
   asio::detail::reactor& outer_;
   const unique_fd fd_;
   asio::detail::reactor::per_descriptor_data data_ = nullptr;
+  int last_batch_ = 0;
 };
 
 asio::execution_context::id loop_epoll::id;
@@ -170,7 +206,7 @@ void descriptor::found_full() noexcept {
 
 // Has the loop's epoll watch for `events`. The first time for each, it reports what is there already.
 void descriptor::attach(std::uint32_t events) {
-  if (watch_ && watch_->life->context.load(std::memory_order_relaxed) != &this_io_context())
+  if (watch_ && weft::detail::this_loop_token() != watch_->loop)
     throw wrong_loop("descriptor " + std::to_string(fd_) +
                      " was used on another loop, or in a runtime that has ended; a stream stays where it was made, "
                      "but for stream::move_to()");
@@ -201,13 +237,16 @@ descriptor::wait_end descriptor::wait(bool writing, deadline until) {
   watch::side& s = writing ? watch_->out : watch_->in;
   if (first) s.ready = false;
   if (s.ready) return wait_end::ready;
+  s.until = until;
+  s.late = false;
+  if (!until.is_never() && (!s.armed() || until < s.armed_for)) s.arm(until);
   waiter w(writing ? wait_kind::writable : wait_kind::readable, this);
   s.waiting = w.handle();
-  const auto how = w.suspend(until);
+  const auto how = w.suspend();
   if (fd_ < 0) return wait_end::closed;  // and s is gone
   s.waiting = {};
   if (how == wake_reason::cancelled) check_cancelled();
-  return how == wake_reason::timed_out && !s.ready ? wait_end::timed_out : wait_end::ready;
+  return s.late && !s.ready ? wait_end::timed_out : wait_end::ready;
 }
 
 void descriptor::close() noexcept {
@@ -242,6 +281,8 @@ void descriptor::release(bool closing) noexcept {
       if (what && closing) ::close(fd);
     }
     void operator()() const noexcept {
+      weft::detail::disarm(what->in);
+      weft::detail::disarm(what->out);
       // Closing alone would leave it in the epoll where it was duplicated, by a fork if by nothing else.
       ::epoll_ctl(what->epoll, EPOLL_CTL_DEL, fd, nullptr);
     }

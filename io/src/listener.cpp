@@ -10,7 +10,8 @@
 
 namespace weft::io {
 
-listener::listener(std::unique_ptr<acceptor> source) : home_(this_loop()), open_(true), source_(std::move(source)) {}
+listener::listener(std::unique_ptr<acceptor> source)
+    : home_(weft::detail::require_loop()), open_(true), source_(std::move(source)) {}
 
 listener::listener(listener&& other) noexcept { *this = std::move(other); }
 
@@ -35,8 +36,8 @@ void listener::check_idle(const char* what) const noexcept {
 }
 
 void listener::check_loop() const {
-  if (!source_ || (on_a_loop() && this_loop() == home_)) return;
-  throw wrong_loop("a listener of loop " + std::to_string(home_) + " was used " +
+  if (!source_ || weft::detail::this_loop_token() == home_) return;
+  throw wrong_loop("a listener of " + weft::detail::describe_loop(home_) + " was used " +
                    (on_a_loop() ? "on loop " + std::to_string(this_loop()) : "off the loops"));
 }
 

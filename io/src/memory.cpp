@@ -94,7 +94,7 @@ class memory_transport final : public transport {
       : both_(std::move(both)), in_(in), out_(out), draws_(draws) {}
   ~memory_transport() override { close(); }
 
-  std::size_t read_some(std::span<std::byte> to, deadline until) override {
+  std::size_t read_some(std::span<std::byte> to, wait_limit limit) override {
     const std::size_t most = part_of(to.size());
     for (;;) {
       if (closed_) throw stream_closed("read from", name);
@@ -107,13 +107,13 @@ class memory_transport final : public transport {
         return n;
       }
       lock.unlock();
-      if (!wait_for(in_.mutex, in_.reader, wait_kind::readable, until,
+      if (!wait_for(in_.mutex, in_.reader, wait_kind::readable, limit.start(),
                     [&] { return in_.size > 0 || in_.ended || closed_; }))
         throw timed_out("timed out: read from memory: the other side was too slow");
     }
   }
 
-  std::size_t write_some(std::span<const std::span<const std::byte>> from, deadline until) override {
+  std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override {
     const std::span<const std::byte> first = from.front();
     const std::size_t most = part_of(first.size());
     for (;;) {
@@ -127,7 +127,7 @@ class memory_transport final : public transport {
         return n;
       }
       lock.unlock();
-      if (!wait_for(out_.mutex, out_.writer, wait_kind::writable, until,
+      if (!wait_for(out_.mutex, out_.writer, wait_kind::writable, limit.start(),
                     [&] { return out_.size < out_.ring.size() || out_.broken || closed_; }))
         throw timed_out("timed out: write to memory: the other side was too slow");
     }

@@ -2,7 +2,9 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,6 +16,31 @@
 
 namespace weft::io::detail {
 namespace {
+
+// glibc's functions are points where pthread_cancel(3) may strike, which costs four locked instructions a request in a
+// program with threads. Loops are not cancelled that way. Sanitizers are to see the call, and what it does to memory.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+ssize_t receive(int fd, void* to, std::size_t size) noexcept { return ::recv(fd, to, size, 0); }
+ssize_t transmit(int fd, const void* from, std::size_t size) noexcept { return ::send(fd, from, size, MSG_NOSIGNAL); }
+#else
+ssize_t receive(int fd, void* to, std::size_t size) noexcept {
+  return ::syscall(SYS_recvfrom, fd, to, size, 0, nullptr, nullptr);
+}
+ssize_t transmit(int fd, const void* from, std::size_t size) noexcept {
+  return ::syscall(SYS_sendto, fd, from, size, MSG_NOSIGNAL, nullptr, 0);
+}
+#endif
+
+ssize_t transmit_pieces(int fd, std::span<const std::span<const std::byte>> from) noexcept {
+  constexpr std::size_t most = 16;
+  std::array<::iovec, most> pieces;
+  const std::size_t count = std::min(from.size(), most);
+  for (std::size_t i = 0; i < count; ++i) pieces[i] = {const_cast<std::byte*>(from[i].data()), from[i].size()};
+  ::msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = count;
+  return ::sendmsg(fd, &message, MSG_NOSIGNAL);
+}
 
 bool would_wait(int code) noexcept { return code == EAGAIN || code == EWOULDBLOCK; }
 
@@ -66,10 +93,10 @@ void socket_transport::connect(deadline until) {
   }
 }
 
-std::size_t socket_transport::read_some(std::span<std::byte> to, deadline until) {
+std::size_t socket_transport::read_some(std::span<std::byte> to, wait_limit limit) {
   for (;;) {
     if (socket_.may_read()) {
-      const ssize_t n = ::recv(socket_.fd(), to.data(), to.size(), 0);
+      const ssize_t n = receive(socket_.fd(), to.data(), to.size());
       if (n >= 0) {
         const auto taken = static_cast<std::size_t>(n);
         if (taken > 0 && taken < to.size()) socket_.took_all();
@@ -79,28 +106,21 @@ std::size_t socket_transport::read_some(std::span<std::byte> to, deadline until)
       if (!would_wait(errno)) throw_errno("read from", describe());
       socket_.found_empty();
     }
-    check(socket_.wait_readable(until), "read from");
+    check(socket_.wait_readable(limit.start()), "read from");
   }
 }
 
-std::size_t socket_transport::write_some(std::span<const std::span<const std::byte>> from, deadline until) {
-  constexpr std::size_t most = 16;
-  std::array<::iovec, most> pieces;
-  const std::size_t count = std::min(from.size(), most);
-  for (std::size_t i = 0; i < count; ++i) pieces[i] = {const_cast<std::byte*>(from[i].data()), from[i].size()};
-  ::msghdr message{};
-  message.msg_iov = pieces.data();
-  message.msg_iovlen = count;
+std::size_t socket_transport::write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) {
   for (;;) {
     if (socket_.may_write()) {
-      const ssize_t n = count == 1 ? ::send(socket_.fd(), from[0].data(), from[0].size(), MSG_NOSIGNAL)
-                                   : ::sendmsg(socket_.fd(), &message, MSG_NOSIGNAL);
+      const ssize_t n = from.size() == 1 ? transmit(socket_.fd(), from[0].data(), from[0].size())
+                                         : transmit_pieces(socket_.fd(), from);
       if (n >= 0) return static_cast<std::size_t>(n);
       if (errno == EINTR) continue;
       if (!would_wait(errno)) throw_errno("write to", describe());
       socket_.found_full();
     }
-    check(socket_.wait_writable(until), "write to");
+    check(socket_.wait_writable(limit.start()), "write to");
   }
 }
 

@@ -25,8 +25,8 @@ class socket_transport final : public transport {
   /// Throws cancelled, error.
   void connect(deadline until);
 
-  std::size_t read_some(std::span<std::byte> to, deadline until) override;
-  std::size_t write_some(std::span<const std::span<const std::byte>> from, deadline until) override;
+  std::size_t read_some(std::span<std::byte> to, wait_limit limit) override;
+  std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
   void shutdown_write() override;
   void close() noexcept override { socket_.close(); }
   void leave_loop() override { socket_.leave_loop(); }

@@ -36,15 +36,12 @@ namespace {
 constexpr auto reading = "read from";
 constexpr auto writing = "write to";
 
-deadline after(std::chrono::nanoseconds timeout) noexcept {
-  return timeout == no_timeout ? deadline::never() : deadline::after(timeout);
-}
-
 }  // namespace
 
 // --- life ---
 
-stream::stream(std::unique_ptr<transport> carrier) : home_(this_loop()), open_(true), carrier_(std::move(carrier)) {}
+stream::stream(std::unique_ptr<transport> carrier)
+    : home_(weft::detail::require_loop()), open_(true), carrier_(std::move(carrier)) {}
 
 stream::stream(stream&& other) noexcept { take(other); }
 
@@ -84,9 +81,10 @@ void stream::check_idle(const char* what) const noexcept {
 
 void stream::check_loop() const {
   // relaxed: whoever moved the object here has ordered it; anybody else only needs some loop that is not theirs.
-  const unsigned home = home_.load(std::memory_order_relaxed);
-  if (!carrier_ || (on_a_loop() && this_loop() == home)) return;
-  throw wrong_loop("a stream of loop " + std::to_string(home) + " was used " +
+  const auto home = home_.load(std::memory_order_relaxed);
+  if (!carrier_ || weft::detail::this_loop_token() == home) [[likely]]
+    return;
+  throw wrong_loop("a stream of " + weft::detail::describe_loop(home) + " was used " +
                    (on_a_loop() ? "on loop " + std::to_string(this_loop()) : "off the loops") +
                    "; a stream stays where it was made, but for move_to()");
 }
@@ -110,7 +108,7 @@ void stream::move_to(unsigned loop) {
     throw std::out_of_range("move_to(" + std::to_string(loop) + "): this runtime has " + std::to_string(loop_count()) +
                             " loops");
   carrier_->leave_loop();
-  home_.store(loop, std::memory_order_relaxed);
+  home_.store(weft::detail::token_of(loop), std::memory_order_relaxed);
 }
 
 // --- reading ---
@@ -120,22 +118,19 @@ void stream::read_timeout(std::chrono::nanoseconds first, std::chrono::nanosecon
   later_read_timeout_ = later;
 }
 
-deadline stream::read_deadline() const noexcept { return after(read_timeout_); }
-deadline stream::write_deadline() const noexcept { return after(write_timeout_); }
-
-std::size_t stream::receive(std::span<std::byte> to, deadline until) {
+std::size_t stream::receive(std::span<std::byte> to, wait_limit limit) {
   check_open(reading);
-  const std::size_t n = carrier_->read_some(to, until);
+  const std::size_t n = carrier_->read_some(to, limit);
   bytes_read_ += n;
   if (n > 0) read_timeout_ = later_read_timeout_;
   return n;
 }
 
 // Behind what is buffered.
-std::size_t stream::receive_more(deadline until) {
+std::size_t stream::receive_more(wait_limit limit) {
   make_room();
   const auto room = std::as_writable_bytes(std::span(buffer_.get(), capacity_)).subspan(end_);
-  const std::size_t n = receive(room, until);
+  const std::size_t n = receive(room, limit);
   end_ += n;
   return n;
 }
@@ -182,7 +177,7 @@ std::size_t stream::read_some(std::span<std::byte> to) {
   checkpoint();
   if (to.empty()) return 0;
   if (begin_ != end_) return take_buffered(to);
-  return receive(to, read_deadline());
+  return receive(to, read_timeout_);
 }
 
 void stream::read_exactly(std::span<std::byte> to) {
@@ -191,7 +186,7 @@ void stream::read_exactly(std::span<std::byte> to) {
   std::size_t done = take_buffered(to);
   try {
     while (done < to.size()) {
-      const std::size_t n = receive(to.subspan(done), read_deadline());
+      const std::size_t n = receive(to.subspan(done), read_timeout_);
       if (n == 0) throw end_of_stream(reading, describe(), done);
       done += n;
     }
@@ -205,7 +200,8 @@ std::string stream::read_until(std::string_view delimiter, std::size_t limit) {
   if (delimiter.empty()) throw std::invalid_argument("read_until(): the delimiter is empty");
   const turn mine(*this, reading_, reading);
   checkpoint();
-  deadline until = read_deadline();
+  const auto allowed_now = [this] { return wait_limit(read_timeout_).start(); };
+  deadline until = allowed_now();
   std::size_t seen = 0;  // no delimiter begins before it
   for (;;) {
     const std::string_view there = buffered();
@@ -219,7 +215,7 @@ std::string stream::read_until(std::string_view delimiter, std::size_t limit) {
     if (there.size() >= delimiter.size()) seen = there.size() - delimiter.size() + 1;
     const auto allowed = read_timeout_;
     if (receive_more(until) == 0) throw end_of_stream(reading, describe(), there.size());
-    if (read_timeout_ != allowed) until = read_deadline();  // that was the first byte
+    if (read_timeout_ != allowed) until = allowed_now();  // that was the first byte
   }
 }
 
@@ -227,7 +223,7 @@ std::size_t stream::fill(std::size_t limit) {
   const turn mine(*this, reading_, reading);
   checkpoint();
   if (end_ - begin_ >= limit) throw line_too_long(describe(), limit);
-  return receive_more(read_deadline());
+  return receive_more(read_timeout_);
 }
 
 void stream::consume(std::size_t n) {
@@ -243,12 +239,30 @@ std::size_t stream::write_some(std::span<const std::byte> from) {
   const turn mine(*this, writing_, writing);
   checkpoint();
   if (from.empty()) return 0;
-  const std::size_t n = carrier_->write_some(std::span(&from, 1), write_deadline());
+  const std::size_t n = carrier_->write_some(std::span(&from, 1), write_timeout_);
   bytes_written_ += n;
   return n;
 }
 
-void stream::write_all(std::span<const std::byte> from) { write_all(std::span(&from, 1)); }
+// An error tells what was written since `before`, too.
+std::size_t stream::send(std::span<const std::span<const std::byte>> pieces, std::uint64_t before) {
+  check_open(writing);
+  try {
+    const std::size_t n = carrier_->write_some(pieces, write_timeout_);
+    bytes_written_ += n;
+    return n;
+  } catch (const error& e) {
+    if (bytes_written_ == before) throw;
+    throw error(e.code(), e.operation(), e.peer(), bytes_written_ - before + e.bytes());
+  }
+}
+
+void stream::write_all(std::span<const std::byte> from) {
+  const turn mine(*this, writing_, writing);
+  checkpoint();
+  const std::uint64_t before = bytes_written_;
+  while (!from.empty()) from = from.subspan(send(std::span(&from, 1), before));
+}
 
 void stream::write_all(std::initializer_list<std::string_view> pieces) {
   constexpr std::size_t few = 8;
@@ -279,16 +293,7 @@ void stream::write_all(std::span<const std::span<const std::byte>> pieces) {
       skip = 0;
       continue;
     }
-    std::size_t n = 0;
-    try {
-      check_open(writing);
-      n = carrier_->write_some(std::span(window.data(), count), write_deadline());
-    } catch (const error& e) {
-      if (bytes_written_ == before) throw;
-      throw error(e.code(), e.operation(), e.peer(), bytes_written_ - before + e.bytes());
-    }
-    bytes_written_ += n;
-    n += skip;
+    std::size_t n = send(std::span(window.data(), count), before) + skip;
     while (!pieces.empty() && n >= pieces[0].size()) {
       n -= pieces[0].size();
       pieces = pieces.subspan(1);

@@ -1,6 +1,12 @@
 #pragma once
 // The event loops, as a program sees them.
 
+#include <cstdint>
+#include <string>
+
+#include "weft/deadline.hpp"
+#include "weft/timer.hpp"
+
 namespace asio {
 class io_context;
 }
@@ -8,8 +14,34 @@ class io_context;
 namespace weft {
 
 namespace detail {
-class loop_core;
-}
+/// Which loop this thread is, among all that ever were; 0 off the loops. So one comparison tells whether something is
+/// used where it was made, for the life of the runtime it was made in.
+extern constinit thread_local std::uint32_t tl_here;
+inline std::uint32_t this_loop_token() noexcept { return tl_here; }
+/// this_loop_token(); throws no_runtime off the loops.
+std::uint32_t require_loop();
+/// Of a loop of the running runtime, by its index; on a loop.
+std::uint32_t token_of(unsigned loop) noexcept;
+/// For reports: "loop 2", with a word when that loop's runtime has ended.
+std::string describe_loop(std::uint32_t token);
+
+/// Something with events of its own. The loop looks here before it asks its driver, as long as much goes on.
+class poller {
+ public:
+  /// Handles the events that are there. False when there were none, or it is not worth looking.
+  virtual bool look() noexcept = 0;
+
+ protected:
+  ~poller() = default;
+};
+/// For the calling loop, in place of an earlier one; null for none. Throws as this_io_context().
+void set_poller(poller* p);
+
+/// Arms a timer on the calling loop. Throws std::bad_alloc, but not within `expired`.
+void arm(timer& t, clock::time_point when);
+/// On the loop it was armed on.
+void disarm(timer& t) noexcept;
+}  // namespace detail
 
 /// The index of the loop the caller runs on, 0 to loop_count() - 1. Throws no_runtime off a loop.
 unsigned this_loop();

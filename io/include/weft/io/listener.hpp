@@ -1,6 +1,7 @@
 #pragma once
 // What connections come out of.
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -49,7 +50,7 @@ class listener {
   void check_loop() const;
   void check_idle(const char* what) const noexcept;
 
-  unsigned home_ = 0;
+  std::uint32_t home_ = 0;  ///< the loop's token
   bool open_ = false;
   bool accepting_ = false;
   std::unique_ptr<acceptor> source_;

@@ -18,9 +18,6 @@
 
 namespace weft::io {
 
-/// A timeout that never comes.
-inline constexpr std::chrono::nanoseconds no_timeout = std::chrono::nanoseconds::max();
-
 /// A transport and a read buffer. Belongs to the loop it was made on: use on any other throws wrong_loop. One fiber may
 /// read while another writes. close() by one ends the waits of the others, and a stream must not be destroyed or
 /// assigned to while somebody waits in it (the program is ended with a message).
@@ -166,18 +163,17 @@ class stream {
   void check_open(const char* operation) const;
   void check_idle(const char* what) const noexcept;
   void take(stream& other) noexcept;
-  [[nodiscard]] std::size_t receive(std::span<std::byte> to, deadline until);
-  std::size_t receive_more(deadline until);
+  [[nodiscard]] std::size_t receive(std::span<std::byte> to, wait_limit limit);
+  std::size_t receive_more(wait_limit limit);
   std::size_t take_buffered(std::span<std::byte> to) noexcept;
   void put_back(std::span<const std::byte> bytes);
   void make_room();
-  [[nodiscard]] deadline read_deadline() const noexcept;
-  [[nodiscard]] deadline write_deadline() const noexcept;
+  std::size_t send(std::span<const std::span<const std::byte>> pieces, std::uint64_t before);
 
   // Who may touch what:
   //   home_      written by the home loop in move_to(); read by any thread that uses the stream where it must not.
   //   the rest   fibers of the home loop, and whoever moves or destroys the object.
-  std::atomic<unsigned> home_{0};
+  std::atomic<std::uint32_t> home_{0};  ///< the loop's token
   bool open_ = false;
   bool reading_ = false;
   bool writing_ = false;

@@ -7,15 +7,38 @@
 // that is cancelled has moved nothing, and is over when it throws. Between two operations no operation of the system
 // holds a buffer.
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "weft/deadline.hpp"
 #include "weft/io/endpoint.hpp"
 
 namespace weft::io {
+
+/// No limit to how long something may take.
+inline constexpr std::chrono::nanoseconds no_timeout = std::chrono::nanoseconds::max();
+
+/// How long an operation may wait: until a point in time, or so long from when it begins to wait. So the clock is read
+/// only by whoever really waits.
+class wait_limit {
+ public:
+  wait_limit(deadline until) noexcept : until_(until) {}
+  wait_limit(std::chrono::nanoseconds longest) noexcept : longest_(longest) {}
+
+  /// The caller begins to wait, or goes on waiting.
+  deadline start() noexcept {
+    if (longest_ != no_timeout) until_ = deadline::after(std::exchange(longest_, no_timeout));
+    return until_;
+  }
+
+ private:
+  deadline until_;
+  std::chrono::nanoseconds longest_ = no_timeout;
+};
 
 class transport {
  public:
@@ -26,12 +49,12 @@ class transport {
   virtual ~transport() = default;
 
   /// Waits for bytes; gives how many, 0 at the end of the stream. `to` is not empty.
-  /// Throws timed_out when `until` passes first, cancelled, stream_closed, error. Then no byte was taken.
-  virtual std::size_t read_some(std::span<std::byte> to, deadline until) = 0;
+  /// Throws timed_out when the limit passes first, cancelled, stream_closed, error. Then no byte was taken.
+  virtual std::size_t read_some(std::span<std::byte> to, wait_limit limit) = 0;
 
   /// Waits until it can take bytes; gives how many it took, at least 1. `from` holds at least one byte.
   /// Throws as read_some. Then no byte was taken.
-  virtual std::size_t write_some(std::span<const std::span<const std::byte>> from, deadline until) = 0;
+  virtual std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) = 0;
 
   /// Ends the sending half. Throws error.
   virtual void shutdown_write() = 0;
