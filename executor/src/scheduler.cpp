@@ -90,7 +90,7 @@ void loop_core::post(runnable* r) noexcept {
 // --- choosing who runs ---
 
 namespace {
-fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_agent&>(static_cast<resumption*>(r)->who); }
+fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_agent&>(static_cast<agent&>(*r)); }
 }  // namespace
 
 runnable* loop_core::next() noexcept {
@@ -166,7 +166,7 @@ void loop_core::suspend(fiber_agent& me) noexcept {
 }
 
 void loop_core::yield(fiber_agent& me) noexcept {
-  ready_.push(&me.entry);
+  ready_.push(&me);
   suspend(me);
 }
 

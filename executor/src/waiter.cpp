@@ -138,7 +138,7 @@ agent& waiting_agent_off_loops() {
 [[gnu::noinline]] void take_turns() noexcept {
   agent* const a = tl_agent;
   if (a && a->what == agent::kind::fiber)
-    a->home->yield(static_cast<fiber_agent&>(*a));
+    tl_loop->yield(static_cast<fiber_agent&>(*a));
   else
     std::this_thread::yield();
 }
@@ -152,9 +152,9 @@ agent& waiting_agent_off_loops() {
   }
   loop_core& home = *a.home;
   if (tl_loop == &home) {
-    home.ready(&a.entry);
+    home.ready(&a);
   } else if (runs_for_weft()) {
-    home.post(&a.entry);
+    home.post(&a);
   } else {
     if (home.simulated()) {
       std::fputs("weft: a thread outside a simulation wakes one of its tasks; in sim::run there is only one thread\n",
@@ -162,7 +162,7 @@ agent& waiting_agent_off_loops() {
       std::abort();
     }
     const visit here;  // the loop could end between its taking the fiber and our waking it
-    home.post(&a.entry);
+    home.post(&a);
   }
 }
 
@@ -174,7 +174,7 @@ agent& waiting_agent_off_loops() {
     // hands of another thread, take the CAS below.
     if (a.word.load(std::memory_order_relaxed) != word) return false;
     a.word.store(decided, std::memory_order_relaxed);
-    tl_loop->ready(&a.entry);
+    tl_loop->ready(&a);
     return true;
   }
   if (!a.word.compare_exchange_strong(word, decided, std::memory_order_acq_rel)) return false;
@@ -286,13 +286,18 @@ void checkpoint() {
   detail::throw_if_cancelled_now(a);
   if (++a.turn >= 128) {
     a.turn = 0;
+    detail::check_can_park(a);
     detail::take_turns();
     detail::throw_if_cancelled_now(a);
   }
 }
 
+// Whether a fiber yields inside an algorithm costs half a switch to ask; see loop_core::run().
 void yield() {
   detail::agent& a = detail::waiting_agent();
+#ifndef NDEBUG
+  detail::check_can_park(a);
+#endif
   detail::throw_if_cancelled_now(a);
   detail::take_turns();
   detail::throw_if_cancelled_now(a);

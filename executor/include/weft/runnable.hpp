@@ -6,14 +6,12 @@
 
 namespace weft::detail {
 
-struct agent;
-
 /// An intrusive entry of a ready queue, an inbox or a steal ring. It is in at most one of them at a time.
 class runnable {
  public:
   enum class kind : std::uint8_t {
     start,   ///< run() on a fresh stack
-    resume,  ///< a `resumption`: switch to its fiber, which is parked
+    resume,  ///< an `agent`: switch to its fiber, which is parked
     call     ///< run() at once on the loop's own stack: short, waits for nothing, runs no user code
   };
 
@@ -29,15 +27,6 @@ class runnable {
  protected:
   explicit runnable(kind k) noexcept : how(k) {}
   ~runnable() = default;
-};
-
-/// The entry of a parked fiber; lives in its control block.
-class resumption final : public runnable {
- public:
-  explicit resumption(agent& a) noexcept : runnable(kind::resume), who(a) {}
-  void run() noexcept override {}
-  void fail(std::exception_ptr) noexcept override {}
-  agent& who;
 };
 
 /// A `call` that posts itself, runs once and owns itself.

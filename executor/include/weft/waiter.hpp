@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 
 #include "weft/deadline.hpp"
 #include "weft/runnable.hpp"
@@ -33,11 +34,14 @@ class scope;
 class task_core;
 
 /// Who can wait. A fiber's and a CPU task's lies in the control block of its stack; a thread's is never freed.
-struct agent {
+/// As a runnable it is what a loop is given to resume it.
+struct agent : runnable {
   enum class kind : std::uint8_t { fiber, cpu, body, thread };
   enum state : std::uint64_t { running = 0, waiting = 1, state_mask = 7, one_wait = 8 };
 
-  explicit agent(kind k) noexcept : what(k) {}
+  explicit agent(kind k) noexcept : runnable(runnable::kind::resume), what(k) {}
+  void run() noexcept final {}
+  void fail(std::exception_ptr) noexcept final {}
 
   // Who may touch what:
   //   word         the agent starts and ends a wait; wakers decide it, a fiber's own loop with a plain store, others
@@ -53,7 +57,6 @@ struct agent {
   std::uint8_t shields = 0;
   std::uint8_t turn = 0;  ///< counts checkpoints that did not switch
   loop_core* home = nullptr;
-  resumption entry{*this};  ///< what its loop is given to resume it
   task_core* task = nullptr;
   scope* innermost = nullptr;
   void (*deliver)(agent&) noexcept = nullptr;  ///< resumes an agent that is no fiber
