@@ -3,6 +3,8 @@
 #include <pthread.h>
 
 #include <array>
+#include <cstdio>
+#include <cstdlib>
 
 #include "runtime_core.hpp"
 #include "weft/error.hpp"
@@ -110,11 +112,15 @@ fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
 }
 
 // Null when there is none to be had; then the task has been told.
-fiber_agent* loop_core::stack_for(runnable* r) noexcept {
-  if (r->stack_size() == 0)
+inline fiber_agent* loop_core::stack_for(runnable* r) noexcept {
+  if (r->stack_size == 0)
     if (fiber_agent* f = default_fibers_->take_warm()) return f;
+  return find_stack_for(r);
+}
+
+[[gnu::noinline]] fiber_agent* loop_core::find_stack_for(runnable* r) noexcept {
   try {
-    fiber_agent* f = pool_for(r->stack_size()).take();
+    fiber_agent* f = pool_for(r->stack_size).take();
     f->home = this;
     return f;
   } catch (...) {
@@ -181,7 +187,7 @@ void loop_core::fiber_main(fiber& self) noexcept {
     for (;;) {
       runnable* then = loop.next();
       if (then && then->how == runnable::kind::start) {
-        const auto wanted = then->stack_size();
+        const auto wanted = then->stack_size;
         if (me.size == (wanted == 0 ? loop.default_fibers_->stack_size() : wanted)) {
           me.assigned = then;
           break;
@@ -286,6 +292,19 @@ void loop_core::sleep() {
   if (steals) leave_idle(mine);
 }
 
+// A fiber that waits in a oneTBB algorithm is told so at once; one that yields there, which would cost half a switch to
+// ask, here. Its dispatcher is on that fiber's stack, and what the other fibers do would corrupt it.
+void loop_core::check_no_algorithm() const noexcept {
+  if (!in_foreign_algorithm()) [[likely]]
+    return;
+  std::fputs(
+      "weft: a fiber has yielded inside a oneTBB algorithm that it called itself, and other fibers of its loop have "
+      "run "
+      "inside it; call the algorithm in spawn_cpu (a debug build says which fiber)\n",
+      stderr);
+  std::abort();
+}
+
 void loop_core::run(const std::atomic<bool>& stop) {
   while (!stop.load(std::memory_order_acquire)) {
     intake();
@@ -299,6 +318,7 @@ void loop_core::run(const std::atomic<bool>& stop) {
       start_or_resume(native_, r);
       if (budget.load(std::memory_order_relaxed) == 0 || due.load(std::memory_order_relaxed)) {
         // Fibers are still ready: look at the world, but do not sleep.
+        check_no_algorithm();
         driver_->poll(clock::time_point::min());
         // A task spawned `anywhere` must not wait for ever behind fibers that are always ready.
         if (runnable* waiting = ring_.pop()) ready_.push(waiting);
@@ -307,7 +327,10 @@ void loop_core::run(const std::atomic<bool>& stop) {
       continue;
     }
     default_fibers_->tidy(8);
-    sleep();
+    if (records.tidy(256))
+      driver_->poll(clock::time_point::min());  // there is more to tidy before it sleeps
+    else
+      sleep();
   }
 }
 

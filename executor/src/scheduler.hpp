@@ -17,6 +17,7 @@
 #include "fiber_agent.hpp"
 #include "fiber_pool.hpp"
 #include "inbox.hpp"
+#include "record_cache.hpp"
 #include "run_queue.hpp"
 #include "steal_ring.hpp"
 #include "timer_queue.hpp"
@@ -93,6 +94,8 @@ class loop_core {
     for (const pool_list* p = pools_.load(std::memory_order_acquire); p; p = p->next) f(*p->pool);
   }
 
+  record_cache records;
+
   /// Children of no task: detached ones, those spawned from outside, those whose parent has ended.
   scope root;
   /// Records in lists that this loop owns.
@@ -131,6 +134,7 @@ class loop_core {
   static void fiber_main(fiber& self) noexcept;
   runnable* next() noexcept;
   fiber_agent* stack_for(runnable* r) noexcept;
+  fiber_agent* find_stack_for(runnable* r) noexcept;
   fiber_pool& pool_for(std::uint32_t stack_size);
   fiber_pool& add_pool(std::size_t stack_size, std::size_t most_stacks);
   void switch_to(fiber& from, fiber_agent& to) noexcept;
@@ -140,6 +144,7 @@ class loop_core {
   void tell_idle() noexcept;
   void leave_idle(std::uint64_t mine) noexcept;
   bool steal() noexcept;
+  void check_no_algorithm() const noexcept;
   void sleep();
 
   runtime_core& runtime_;

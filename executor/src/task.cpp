@@ -68,7 +68,7 @@ task_core::task_core(flavour what, const task_options& options, std::source_loca
       throw std::invalid_argument("task_options.stack_size is " + std::to_string(options.stack_size) +
                                   " bytes; it must be between " + std::to_string(min_stack_size) + " and " +
                                   std::to_string(max_stack_size));
-    stack_size_ = static_cast<std::uint32_t>(round_to_pages(options.stack_size));
+    stack_size = static_cast<std::uint32_t>(round_to_pages(options.stack_size));
   }
   if (!options.name.empty()) {
     name_ = new char[options.name.size() + 1];
@@ -120,42 +120,72 @@ void task_core::pass_on(scope& from, scope& to) noexcept {
   if (to.requested()) to.pass_on_cancel(to.reason(), to.by());
 }
 
-void start_task(task_core& task, place where) {
-  agent* const spawner = current_agent();
-  if (loop_core* here = spawning_loop()) {
-    if (where.what == place::how::on_loop && where.index >= here->runtime().loops())
-      throw std::out_of_range("on_loop(" + std::to_string(where.index) + "): this runtime has " +
-                              std::to_string(here->runtime().loops()) + " loops");
-    task.origin = here;
-    task.own.id_ = here->next_id();
-    task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
-    if (where.what != place::how::detached) task.inherit(spawner);
-    scope& parent =
-        spawner && spawner->innermost && where.what != place::how::detached ? *spawner->innermost : here->root;
-    task.link_under(parent);
-    // Spawned inside a scope that is cancelled already: it is never to start.
-    if (here->root.requested())
-      task.ask(cancel_reason::shutdown);
-    else if (&parent != &here->root)
-      if (const scope* s = cancelled_scope(*spawner)) task.ask(s->reason());
-    if (where.what == place::how::anywhere) {
-      here->offer(&task);
-    } else if (where.what == place::how::on_loop && where.index != here->index()) {
-      here->runtime().loop(where.index).post(&task);
-    } else {
-      task.home.store(here, std::memory_order_relaxed);
-      here->ready(&task);
-    }
-    return;
-  }
+namespace {
 
-  // From a CPU task, a blocking call or a thread outside: a loop must adopt the record.
-  const visit here;
-  runtime_core* const rt = &spawn_from_outside(here, "spawn()");
+[[noreturn, gnu::cold]] void throw_no_such_loop(unsigned index, std::size_t loops) {
+  throw std::out_of_range("on_loop(" + std::to_string(index) + "): this runtime has " + std::to_string(loops) +
+                          " loops");
+}
+
+}  // namespace
+
+// The common case first, in a function of its own, small enough to be fast; the thread-locals are read directly, for
+// nothing here waits.
+bool start_task(task_core& task, place where) {
+  loop_core* const here = tl_loop;
+  if (!here || here->is_pool()) [[unlikely]]
+    return start_from_off_loops(task, where);
+  const bool stays = where.what == place::how::here || where.what == place::how::detached;
+  if (!stays && where.what == place::how::on_loop && where.index >= here->runtime().loops())
+    throw_no_such_loop(where.index, here->runtime().loops());
+  agent* const spawner = where.what == place::how::detached ? nullptr : tl_agent;
+  task.origin = here;
+  task.own.id_ = here->next_id();
+  task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
+  scope* parent = &here->root;
+  if (spawner) {
+    task.inherit(spawner);
+    if (spawner->innermost) parent = spawner->innermost;
+  }
+  task.link_under(*parent);
+  if (here->root.requested() || (spawner && spawner->hint.load(std::memory_order_relaxed))) [[unlikely]]
+    task.ask_as_spawned(*here, parent == &here->root ? nullptr : spawner);
+  if (stays) [[likely]] {
+    task.home.store(here, std::memory_order_relaxed);
+    here->ready(&task);
+    return true;
+  }
+  start_elsewhere(task, where, *here);
+  return where.what == place::how::on_loop && where.index == here->index();
+}
+
+// Spawned inside a scope that is cancelled already, or while the runtime ends: it is never to start.
+void task_core::ask_as_spawned(loop_core& here, agent* spawner) noexcept {
+  if (here.root.requested())
+    ask(cancel_reason::shutdown);
+  else if (const scope* s = spawner ? cancelled_scope(*spawner) : nullptr)
+    ask(s->reason());
+}
+
+void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
+  if (where.what == place::how::anywhere) {
+    here.offer(&task);
+  } else if (where.index != here.index()) {
+    here.runtime().loop(where.index).post(&task);
+  } else {
+    task.home.store(&here, std::memory_order_relaxed);
+    here.ready(&task);
+  }
+}
+
+// From a CPU task, a blocking call or a thread outside: a loop must adopt the record.
+bool start_from_off_loops(task_core& task, place where) {
+  agent* const spawner = current_agent();
+  const visit guest;
+  runtime_core* const rt = &spawn_from_outside(guest, "spawn()");
   if (where.what == place::how::on_loop && where.index >= rt->loops()) {
     rt->give_up_spawn();
-    throw std::out_of_range("on_loop(" + std::to_string(where.index) + "): this runtime has " +
-                            std::to_string(rt->loops()) + " loops");
+    throw_no_such_loop(where.index, rt->loops());
   }
   task_core* const parent = spawner ? spawner->task : nullptr;
   task.own.id_ = outside_id();
@@ -172,6 +202,7 @@ void start_task(task_core& task, place where) {
   }
   task.how = runnable::kind::call;
   task.origin->post(&task);
+  return false;
 }
 
 void runtime_core::start_main(task_core& task) {

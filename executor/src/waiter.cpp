@@ -166,25 +166,35 @@ agent& waiting_agent_off_loops() {
   }
 }
 
-[[gnu::noinline]] bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept {
-  const std::uint64_t decided = (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
-  if (reason == wake_reason::woken && a.what == agent::kind::fiber && tl_loop == a.home) {
-    // A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide
-    // this wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the
-    // hands of another thread, take the CAS below.
-    if (a.word.load(std::memory_order_relaxed) != word) return false;
-    a.word.store(decided, std::memory_order_relaxed);
-    tl_loop->ready(&a);
-    return true;
-  }
-  if (!a.word.compare_exchange_strong(word, decided, std::memory_order_acq_rel)) return false;
+namespace {
+
+constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept {
+  return (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
+}
+
+[[gnu::noinline]] bool decide_by_cas(agent& a, std::uint64_t word, wake_reason reason) noexcept {
+  if (!a.word.compare_exchange_strong(word, decided(word, reason), std::memory_order_acq_rel)) return false;
   resume(a);
   return true;
 }
 
+}  // namespace
+
+[[gnu::noinline]] bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept {
+  loop_core* const here = tl_loop;
+  if (reason != wake_reason::woken || a.home != here || a.what != agent::kind::fiber)
+    return decide_by_cas(a, word, reason);
+  // A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide
+  // this wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the
+  // hands of another thread, take the CAS.
+  if (a.word.load(std::memory_order_relaxed) != word) return false;
+  a.word.store(decided(word, reason), std::memory_order_relaxed);
+  here->ready(&a);
+  return true;
+}
+
 bool decide_own(agent& a, std::uint64_t word, wake_reason reason) noexcept {
-  const std::uint64_t decided = (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
-  return a.word.compare_exchange_strong(word, decided, std::memory_order_acq_rel);
+  return a.word.compare_exchange_strong(word, decided(word, reason), std::memory_order_acq_rel);
 }
 
 }  // namespace detail
@@ -193,7 +203,7 @@ bool waker::wake(wake_reason reason) const noexcept { return who_ && detail::dec
 
 // --- the waiter ---
 
-waiter::waiter(wait_kind kind, const void* target, std::uint64_t target_task) : agent_(detail::waiting_agent()) {
+waiter::waiter(detail::agent& who, wait_kind kind, const void* target, std::uint64_t target_task) : agent_(who) {
   using detail::agent;
   detail::check_can_park(agent_);
   const auto number =
@@ -230,36 +240,48 @@ struct alarm : detail::timer {
 
 }  // namespace
 
+wake_reason waiter::reason() const noexcept {
+  return static_cast<wake_reason>(agent_.word.load(std::memory_order_acquire) & detail::agent::state_mask);
+}
+
 wake_reason waiter::park(deadline until, bool deaf) {
   using detail::agent;
   agent& a = agent_;
-  const auto reason = [&] {
-    return static_cast<wake_reason>(a.word.load(std::memory_order_acquire) & agent::state_mask);
-  };
-  if (a.what == agent::kind::fiber) {
-    auto& me = static_cast<detail::fiber_agent&>(a);
-    if (!deaf && detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled))
-      return wake_reason::cancelled;
-    // A deadline inherited from a task that may be gone is kept by the wait itself.
-    const deadline inherited = deaf || !a.task ? deadline::never() : detail::inherited_deadline(a);
-    a.cancellable.store(!deaf, std::memory_order_relaxed);
-    if (until.is_never() && inherited.is_never()) {
-      a.home->suspend(me);
-    } else {
-      alarm timer(a, word_);
-      a.home->arm(timer, std::min(until, inherited).when());
-      a.home->suspend(me);
-      a.home->disarm(timer);
-    }
-    a.cancellable.store(false, std::memory_order_relaxed);
-    a.turn = 0;
-    if (reason() == wake_reason::timed_out && until > inherited) {
-      a.task->own.cancel_here(cancel_reason::deadline, 0);
-      return wake_reason::cancelled;
-    }
-    return reason();
-  }
+  if (a.what != agent::kind::fiber) return park_off_loops(until, deaf);
+  if (!deaf && detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled))
+    return wake_reason::cancelled;
+  a.turn = 0;
+  a.cancellable.store(!deaf, std::memory_order_relaxed);
+  // A deadline inherited from a task that may be gone is kept by the wait itself.
+  const bool timed = !until.is_never() || (!deaf && a.task && !a.task->own.until().is_never());
+  const wake_reason how = timed ? park_timed(until, deaf) : park_untimed();
+  a.cancellable.store(false, std::memory_order_relaxed);
+  return how;
+}
 
+inline wake_reason waiter::park_untimed() noexcept {
+  agent_.home->suspend(static_cast<detail::fiber_agent&>(agent_));
+  return reason();
+}
+
+wake_reason waiter::park_timed(deadline until, bool deaf) {
+  detail::agent& a = agent_;
+  const deadline inherited = deaf || !a.task ? deadline::never() : detail::inherited_deadline(a);
+  const deadline earliest = std::min(until, inherited);
+  if (earliest.is_never()) return park_untimed();
+  alarm timer(a, word_);
+  a.home->arm(timer, earliest.when());
+  a.home->suspend(static_cast<detail::fiber_agent&>(a));
+  a.home->disarm(timer);
+  if (reason() == wake_reason::timed_out && until > inherited) {
+    a.task->own.cancel_here(cancel_reason::deadline, 0);
+    return wake_reason::cancelled;
+  }
+  return reason();
+}
+
+wake_reason waiter::park_off_loops(deadline until, bool deaf) {
+  detail::agent& a = agent_;
   // Off the loops nobody watches the deadlines of scopes: the wait does.
   const deadline scopes = deaf ? deadline::never() : detail::deadline_of_scopes(a);
   const deadline earliest = std::min(until, scopes);
@@ -281,8 +303,10 @@ wake_reason waiter::park(deadline until, bool deaf) {
 
 // --- checkpoints ---
 
-void checkpoint() {
-  detail::agent& a = detail::waiting_agent();
+void checkpoint() { detail::checkpoint_of_caller(); }
+
+detail::agent& detail::checkpoint_of_caller() {
+  agent& a = waiting_agent();
   detail::throw_if_cancelled_now(a);
   if (++a.turn >= 128) {
     a.turn = 0;
@@ -290,6 +314,7 @@ void checkpoint() {
     detail::take_turns();
     detail::throw_if_cancelled_now(a);
   }
+  return a;
 }
 
 // Whether a fiber yields inside an algorithm costs half a switch to ask; see loop_core::run().

@@ -264,6 +264,37 @@ TEST(Cancellation, ReachesATaskSpawnedInACancelledScope) {
   });
 }
 
+// The wait with the only handle links itself and is woken without locked instructions, as long as nobody else can come.
+TEST(Ownership, AWaitWithTheOnlyHandleMayEndInAnyWayAndBeTriedAgain) {
+  sim::run(1, [] {
+    // given up, and shared afterwards
+    auto slow = spawn([] {
+      shield([] { sleep_for(20ms); });
+      return 7;
+    });
+    EXPECT_THROW(timeout(5ms, [&] { return std::move(slow).get(); }), timed_out);
+    ASSERT_TRUE(slow.valid());
+    EXPECT_TRUE(slow.ready()) << "it was cancelled and awaited";
+    auto other = slow;
+    EXPECT_EQ(other.get(), 7);
+    EXPECT_EQ(std::move(slow).get(), 7);
+
+    // a task that fails
+    EXPECT_THROW(spawn([]() -> int { throw std::runtime_error("no"); }).get(), std::runtime_error);
+
+    // with other handles, it waits like anybody
+    future<int> kept;
+    auto task = spawn([&] {
+      yield();
+      return 3;
+    });
+    auto reader = spawn([&] { kept = task; });
+    reader.get();
+    EXPECT_EQ(std::move(task).get(), 3);
+    EXPECT_EQ(kept.get(), 3);
+  });
+}
+
 TEST(Ownership, AnOwnedWaitCancelsAndAwaitsItsTask) {
   simulate([] {
     bool unwound = false;

@@ -221,6 +221,34 @@ TEST(CpuMisuse, AWaitInAnAlgorithmThatAFiberCalledSaysSo) {
   });
 }
 
+// Asking at every yield would cost half a switch: without the checks of a debug build, the loop finds out at its next
+// look at the world, and ends the program.
+TEST(CpuMisuse, AYieldInAnAlgorithmThatAFiberCalledSaysSo) {
+  const auto misuse = [] {
+    weft::run([] {
+      bool done = false;
+      auto other = spawn([&] {
+        while (!done) yield();
+      });
+      const auto body = [](int) {
+        for (int i = 0; i < 2000; ++i) yield();
+      };
+#ifdef NDEBUG
+      tbb::parallel_for(0, 1, body);
+#else
+      EXPECT_THROW(tbb::parallel_for(0, 1, body), wait_in_algorithm);
+#endif
+      done = true;
+      other.get();
+    });
+  };
+#ifdef NDEBUG
+  EXPECT_DEATH(misuse(), "a fiber has yielded inside a oneTBB algorithm");
+#else
+  misuse();
+#endif
+}
+
 TEST(CpuMisuse, AWaitInAnAlgorithmOfAForeignThreadSaysSo) {
   promise<int> never;
   auto f = never.get_future();

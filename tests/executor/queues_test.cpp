@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "inbox.hpp"
+#include "record_cache.hpp"
 #include "run_queue.hpp"
 #include "steal_ring.hpp"
 
@@ -19,6 +20,42 @@ struct item final : runnable {
   int id;
   std::atomic<int> taken{0};
 };
+
+TEST(RecordCache, GivesTheSameMemoryAgainForTheSameSize) {
+  record_cache cache;
+  void* const small = cache.take(100);
+  void* const large = cache.take(300);
+  cache.give_back(small, 100);
+  cache.give_back(large, 300);
+  EXPECT_EQ(cache.count(), 2U);
+  EXPECT_EQ(cache.take(320), large) << "sizes are rounded";
+  EXPECT_EQ(cache.take(97), small);
+  EXPECT_EQ(cache.count(), 0U);
+  cache.give_back(small, 97);
+  cache.give_back(large, 320);
+}
+
+TEST(RecordCache, LeavesLargeRecordsToTheSystem) {
+  record_cache cache;
+  cache.give_back(cache.take(5000), 5000);
+  EXPECT_EQ(cache.count(), 0U);
+}
+
+TEST(RecordCache, KeepsNoMoreThanWasAskedForAndGivesBackInTime) {
+  record_cache cache;
+  std::vector<void*> blocks(10'000);
+  for (auto& b : blocks) b = ::operator new(record_cache::round(64));  // from another loop
+  for (auto* b : blocks) cache.give_back(b, 64);
+  EXPECT_EQ(cache.count(), record_cache::always_kept);
+
+  for (auto& b : blocks) b = cache.take(64);
+  for (auto* b : blocks) cache.give_back(b, 64);
+  EXPECT_EQ(cache.count(), 10'000U);
+  int looks = 0;
+  while (cache.tidy(256)) ++looks;
+  EXPECT_EQ(cache.count(), record_cache::always_kept);
+  EXPECT_EQ(looks, (10'000 - 1024) / 256);
+}
 
 TEST(RunQueue, IsFirstInFirstOutAndGivesAnyEntryOnDemand) {
   run_queue q;

@@ -22,7 +22,8 @@ namespace detail {
 class task_core;
 class runtime_core;
 struct place;
-void start_task(task_core&, place);
+bool start_task(task_core&, place);
+bool start_from_off_loops(task_core&, place);
 void start_off_loop(task_core&, void (*)(task_core&));
 
 /// One level of the cancellation tree: a task's own scope (in its record), or a block (on its frame).
@@ -64,7 +65,8 @@ class scope {
  private:
   friend class task_core;
   friend class runtime_core;
-  friend void start_task(task_core&, place);
+  friend bool start_task(task_core&, place);
+  friend bool start_from_off_loops(task_core&, place);
   friend void start_off_loop(task_core&, void (*)(task_core&));
 
   std::uint64_t id_ = 0;

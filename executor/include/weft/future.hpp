@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "weft/config.hpp"
 #include "weft/deadline.hpp"
 #include "weft/error.hpp"
+#include "weft/loop.hpp"
 #include "weft/result.hpp"
 #include "weft/waiter.hpp"
 
@@ -25,6 +27,10 @@ template <class T>
 class promise;
 
 namespace detail {
+
+/// Memory for a record; a loop keeps some for the next ones.
+void* allocate_record(std::size_t size);
+void free_record(void* memory, std::size_t size) noexcept;
 
 /// The id of the calling task; 0 for none.
 std::uint64_t current_task_id() noexcept;
@@ -42,12 +48,22 @@ struct wait_node {
 ///
 /// Who may touch what:
 ///   counts_   any thread. Low half: handles of users; high half: holds of the producer and of combinators.
-///   head_     any thread. 0: nobody waits; `done`: ready; else the newest waiter.
+///   head_     any thread. 0: nobody waits; `done`: ready; else the newest waiter, marked when it is the only one there
+///             can be.
+///   here_     written by the spawner before it lets go of the state.
+///   alone_    the producer, between publish() and drop_hold().
 ///   the rest  written by the producer before head_ becomes `done`, read by anybody after.
 class future_core {
  public:
   future_core(const future_core&) = delete;
   future_core& operator=(const future_core&) = delete;
+
+  static void* operator new(std::size_t size) { return allocate_record(size); }
+  static void operator delete(void* memory, std::size_t size) noexcept { free_record(memory, size); }
+  static void* operator new(std::size_t size, std::align_val_t alignment) { return ::operator new(size, alignment); }
+  static void operator delete(void* memory, std::size_t, std::align_val_t alignment) noexcept {
+    ::operator delete(memory, alignment);
+  }
 
   [[nodiscard]] bool ready() const noexcept { return head_.load(std::memory_order_acquire) == done; }
   [[nodiscard]] bool failed() const noexcept { return outcome_ == outcome::error; }
@@ -58,7 +74,16 @@ class future_core {
   void add_handle() noexcept { counts_.fetch_add(1, std::memory_order_relaxed); }
   void drop_handle() noexcept { drop(1); }
   void add_hold() noexcept { counts_.fetch_add(one_hold, std::memory_order_relaxed); }
-  void drop_hold() noexcept { drop(one_hold); }
+  /// The producer is a task of this loop that has not started. Nobody else knows of the state yet.
+  void produced_here() noexcept { here_ = this_loop_token(); }
+  void drop_hold() noexcept {
+    if (alone_) {
+      alone_ = false;
+      counts_.store(1, std::memory_order_relaxed);
+    } else {
+      drop(one_hold);
+    }
+  }
 
   /// Waits until it is ready. False when `until` passed first.
   bool wait(deadline until);
@@ -113,14 +138,18 @@ class future_core {
   bool cancelled_ = false;
   mutable std::atomic<bool> observed_{false};
   bool reports_ = true;  ///< an error that nobody took is reported
+  bool alone_ = false;
+  std::uint32_t here_ = 0;  ///< the token of the loop that the producer stays on; 0 for any
   union {
     std::exception_ptr error_;
   };
 
  private:
   [[noreturn]] void throw_error() const;
+  [[noreturn]] void throw_waits_for_itself() const;
 
   static constexpr std::uintptr_t done = 1;
+  static constexpr std::uintptr_t only = 2;  ///< a mark on the address of a waiter
   struct parked;
 
   void drop(std::uint64_t n) noexcept {
@@ -129,7 +158,9 @@ class future_core {
   }
   void end() noexcept;
   static void fire_all(wait_node* newest) noexcept;
-  bool wait_for_it(deadline until, bool deaf);
+  bool wait_for_it(agent& who, deadline until, bool deaf, bool only_handle);
+  void leave(parked& n) noexcept;
+  [[nodiscard]] bool nobody_else() const noexcept;
 };
 
 /// A future_core with room for a T. References are kept as pointers, void as nothing.

@@ -18,11 +18,10 @@ class runnable {
   virtual void run() noexcept = 0;
   /// Called instead of run() when no stack could be had.
   virtual void fail(std::exception_ptr error) noexcept = 0;
-  /// The stack wanted by a `start`, in bytes, whole pages; 0 for the runtime's default.
-  [[nodiscard]] virtual std::uint32_t stack_size() const noexcept { return 0; }
 
   runnable* next = nullptr;
   kind how = kind::start;
+  std::uint32_t stack_size = 0;  ///< wanted by a `start`, in bytes, whole pages; 0 for the runtime's default
 
  protected:
   explicit runnable(kind k) noexcept : how(k) {}

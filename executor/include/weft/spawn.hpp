@@ -91,7 +91,10 @@ future<spawned_result_t<F>> spawn_as(task_core::flavour what, const task_options
       if (task) static_cast<task_core*>(task)->never_started();
     }
   } guard{task};
-  start(*task);
+  if constexpr (std::is_void_v<decltype(start(*task))>)
+    start(*task);
+  else if (start(*task))
+    task->produced_here();
   guard.task = nullptr;
   return handle;
 }
@@ -109,27 +112,27 @@ future<spawned_result_t<F>> spawn_as(task_core::flavour what, const task_options
 template <detail::spawnable F>
 [[nodiscard]] auto spawn(F&& f, std::source_location site = std::source_location::current()) {
   return detail::spawn_as(detail::task_core::flavour::fiber, {}, std::forward<F>(f), site,
-                          [](detail::task_core& task) { detail::start_task(task, {}); });
+                          [](detail::task_core& task) { return detail::start_task(task, {}); });
 }
 /// spawn with a place: `anywhere`, `on_loop(i)`, `detached`. Throws std::out_of_range when there is no such loop.
 template <detail::spawnable F>
 [[nodiscard]] auto spawn(detail::place where, F&& f, std::source_location site = std::source_location::current()) {
   return detail::spawn_as(detail::task_core::flavour::fiber, {}, std::forward<F>(f), site,
-                          [where](detail::task_core& task) { detail::start_task(task, where); });
+                          [where](detail::task_core& task) { return detail::start_task(task, where); });
 }
 /// spawn with a name or a stack size. Throws std::invalid_argument when the stack is too small.
 template <detail::spawnable F>
 [[nodiscard]] auto spawn(const task_options& options, F&& f,
                          std::source_location site = std::source_location::current()) {
   return detail::spawn_as(detail::task_core::flavour::fiber, options, std::forward<F>(f), site,
-                          [](detail::task_core& task) { detail::start_task(task, {}); });
+                          [](detail::task_core& task) { return detail::start_task(task, {}); });
 }
 /// spawn with both.
 template <detail::spawnable F>
 [[nodiscard]] auto spawn(detail::place where, const task_options& options, F&& f,
                          std::source_location site = std::source_location::current()) {
   return detail::spawn_as(detail::task_core::flavour::fiber, options, std::forward<F>(f), site,
-                          [where](detail::task_core& task) { detail::start_task(task, where); });
+                          [where](detail::task_core& task) { return detail::start_task(task, where); });
 }
 
 /// Starts f on the CPU pool (oneTBB). oneTBB's algorithms work inside it, and it may wait for anything; at a wait it

@@ -44,7 +44,6 @@ class task_core : public runnable {
   [[nodiscard]] task_info info() const;
   [[nodiscard]] std::uint64_t id() const noexcept { return own.id(); }
   [[nodiscard]] flavour what() const noexcept { return flavour_; }
-  [[nodiscard]] std::uint32_t stack_size() const noexcept final { return stack_size_; }
   [[nodiscard]] bool cancel_asked() const noexcept { return asked_.load(std::memory_order_acquire) != 0; }
   [[nodiscard]] std::uint64_t parent() const noexcept { return parent_; }
 
@@ -81,7 +80,9 @@ class task_core : public runnable {
   friend class scope;
   friend struct cancel_message;
   friend class runtime_core;
-  friend void start_task(task_core&, place);
+  friend bool start_task(task_core&, place);
+  friend bool start_from_off_loops(task_core&, place);
+  friend void start_elsewhere(task_core&, place, loop_core&) noexcept;
   friend void start_off_loop(task_core&, void (*)(task_core&));
 
   static void pass_on(scope& from, scope& to) noexcept;
@@ -93,6 +94,7 @@ class task_core : public runnable {
   bool cancel_unless_here(cancel_reason reason, std::uint64_t by) noexcept;
   void wake_off_loop() noexcept;
   void ask_late() noexcept;
+  void ask_as_spawned(loop_core& here, agent* spawner) noexcept;
   void inherit(const agent* spawner) noexcept;
   void link_under(scope& parent) noexcept;
   void unlink() noexcept;
@@ -103,8 +105,7 @@ class task_core : public runnable {
   std::atomic<stage> stage_{stage::created};
   bool linked_ = false;
   bool to_steal_ = false;
-  std::uint8_t target_ = 0;  // 1 + the loop asked for, from off the loops
-  std::uint32_t stack_size_ = 0;
+  std::uint8_t target_ = 0;             // 1 + the loop asked for, from off the loops
   std::atomic<std::uint8_t> asked_{0};  // 0, or 1 + the reason of the first request
 
  public:
@@ -122,8 +123,11 @@ class task_core : public runnable {
   char* name_ = nullptr;
 };
 
-/// Hands a new record to the runtime. Throws no_runtime, std::out_of_range (no such loop); then nothing was spawned.
-void start_task(task_core& task, place where);
+bool start_from_off_loops(task_core& task, place where);
+void start_elsewhere(task_core& task, place where, loop_core& here) noexcept;
+/// Hands a new record to the runtime. True when the task stays on the caller's loop. Throws no_runtime,
+/// std::out_of_range (no such loop); then nothing was spawned.
+bool start_task(task_core& task, place where);
 
 }  // namespace detail
 }  // namespace weft

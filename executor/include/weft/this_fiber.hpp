@@ -28,7 +28,8 @@ void sleep_for(std::chrono::duration<Rep, Period> duration) {
 /// Cancel:   throws cancelled.
 /// Threads:  any agent; a CPU task and a plain thread yield to the system.
 /// Ordering: the caller goes behind whoever is ready now.
-/// Throws:   bad_wait on a loop's own stack.
+/// Throws:   bad_wait on a loop's own stack. In a oneTBB algorithm that the fiber called itself: wait_in_algorithm in
+///           debug builds; else the program ends with a message.
 void yield();
 
 }  // namespace weft

@@ -108,7 +108,10 @@ class waker {
 class waiter {
  public:
   /// Announces a wait. `target` is what reports name; `target_task` the id of the task waited for, if it is one.
-  explicit waiter(wait_kind kind, const void* target = nullptr, std::uint64_t target_task = 0);
+  explicit waiter(wait_kind kind, const void* target = nullptr, std::uint64_t target_task = 0)
+      : waiter(detail::waiting_agent(), kind, target, target_task) {}
+  /// The same for a caller that knows who it is.
+  waiter(detail::agent& who, wait_kind kind, const void* target = nullptr, std::uint64_t target_task = 0);
   /// Ends the wait; one that was never suspended is taken back.
   ~waiter();
   waiter(const waiter&) = delete;
@@ -130,6 +133,10 @@ class waiter {
 
  private:
   wake_reason park(deadline until, bool deaf);
+  wake_reason park_untimed() noexcept;
+  wake_reason park_timed(deadline until, bool deaf);
+  wake_reason park_off_loops(deadline until, bool deaf);
+  [[nodiscard]] wake_reason reason() const noexcept;
 
   detail::agent& agent_;
   std::uint64_t word_;
@@ -140,6 +147,8 @@ class waiter {
 void checkpoint();
 
 namespace detail {
+/// checkpoint(); gives who the caller is.
+agent& checkpoint_of_caller();
 /// Lets the other fibers of the loop run (another thread, off a loop). No cancellation point.
 void take_turns() noexcept;
 /// Resumes an agent that has parked outside any wait of its own. Any thread; touches it no more afterwards.
