@@ -175,17 +175,22 @@ body_store& bodies() {
   static auto* const s = new body_store;
   return *s;
 }
-thread_local body* tl_body = nullptr;
-
-[[gnu::noinline]] body* swap_body(body* b) noexcept {
-  asm volatile("");
-  return std::exchange(tl_body, b);
-}
 
 void put_away(body* b) {
   if (!b) return;
   const std::lock_guard lock(bodies().mutex);
   bodies().idle.push_back(b);
+}
+
+struct body_slot {
+  body* mine = nullptr;
+  ~body_slot() { put_away(mine); }
+};
+thread_local body_slot tl_body;
+
+[[gnu::noinline]] body* swap_body(body* b) noexcept {
+  asm volatile("");
+  return std::exchange(tl_body.mine, b);
 }
 
 }  // namespace
@@ -203,16 +208,17 @@ bool in_own_algorithm(const agent* a) noexcept {
 bool in_foreign_algorithm() noexcept { return algorithm_context() != nullptr; }
 
 agent& body_agent() {
-  if (!tl_body) {
+  body*& mine = tl_body.mine;
+  if (!mine) {
     const std::lock_guard lock(bodies().mutex);
     if (bodies().idle.empty()) {
-      tl_body = new body;
+      mine = new body;
     } else {
-      tl_body = bodies().idle.back();
+      mine = bodies().idle.back();
       bodies().idle.pop_back();
     }
   }
-  return *tl_body;
+  return *mine;
 }
 
 void park_body(agent& a, std::uint64_t word) {

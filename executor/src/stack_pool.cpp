@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "sanitizer.hpp"
 #include "weft/error.hpp"
 
 #ifndef MADV_GUARD_INSTALL
@@ -58,7 +59,13 @@ stack_pool::~stack_pool() {
           at->next_anywhere = s->next_anywhere.load();
           break;
         }
+#if defined(WEFT_ASAN)
+    // oneTBB moves its threads between stacks and does not say so. Where a body of an algorithm has waited on a stack
+    // of ours, ASan may for ever take that for the thread's, and its search for leaks will read it.
+    ::madvise(s->base, s->count * s->stride, MADV_DONTNEED);
+#else
     ::munmap(s->base, s->count * s->stride);
+#endif
     delete std::exchange(s, s->older);
   }
 }

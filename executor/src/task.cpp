@@ -191,7 +191,7 @@ bool start_from_off_loops(task_core& task, place where) {
   task.own.id_ = outside_id();
   if (where.what != place::how::detached) {
     task.inherit(spawner);
-    if (parent) task.adopt_under_ = &parent->own;
+    task.remember_parent(parent);
   }
   if (where.what == place::how::on_loop) {
     task.target_ = static_cast<std::uint8_t>(where.index + 1);
@@ -236,7 +236,7 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
   task_core* const parent = spawner ? spawner->task : nullptr;
   task.own.id_ = outside_id();
   task.inherit(spawner);
-  if (parent) task.adopt_under_ = &parent->own;
+  task.remember_parent(parent);
   task.origin = parent ? parent->origin : &rt->any_loop();
   task.how = runnable::kind::call;
   task.hold();  // until the origin has heard of it; the task may have ended by then
@@ -245,10 +245,20 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
     submit(task);
   } catch (...) {
     rt->give_up_spawn();
+    task.forget_parent();
     task.release();
     throw;
   }
   origin.post(&task);
+}
+
+// The parent may end, and be forgotten by the origin, before the origin hears of this child.
+void task_core::remember_parent(task_core* parent) noexcept {
+  if (parent) parent->hold();
+  adopter_ = parent;
+}
+void task_core::forget_parent() noexcept {
+  if (task_core* const parent = std::exchange(adopter_, nullptr)) parent->release();
 }
 
 // On the origin's loop, by message: first to adopt the record, last to forget it. A task off the loops may end before
@@ -257,10 +267,11 @@ void task_core::on_origin() noexcept {
   auto expected = stage::created;
   if (stage_.compare_exchange_strong(expected, stage::adopted, std::memory_order_acq_rel)) {
     runtime_core& rt = origin->runtime();
-    link_under(adopt_under_ ? *adopt_under_ : origin->root);
+    link_under(adopter_ && !adopter_->forgotten_ ? adopter_->own : origin->root);
     if (rt.closing()) rt.note_busy(*origin, true);
     rt.in_flight.fetch_sub(1, std::memory_order_seq_cst);
-    if (rt.closing() || (adopt_under_ && adopt_under_->requested())) ask_late();
+    if (rt.closing() || (adopter_ && adopter_->own.requested())) ask_late();
+    forget_parent();
     if (flavour_ == flavour::fiber) {
       how = kind::start;
       if (target_ != 0 && target_ - 1U != origin->index()) {
@@ -276,9 +287,12 @@ void task_core::on_origin() noexcept {
     }
     return;
   }
+  // A fiber has passed its children on by itself; its home may be reading the empty list, for a late cancellation.
+  // A task that has ended before it was adopted may have children already: their messages came first.
+  if (flavour_ != flavour::fiber) pass_on(own, origin->root);
+  forgotten_ = true;
+  forget_parent();
   if (linked_) {
-    // A fiber has passed its children on by itself; its home may be reading the empty list, for a late cancellation.
-    if (flavour_ != flavour::fiber) pass_on(own, origin->root);
     unlink();
   } else {
     origin->runtime().in_flight.fetch_sub(1, std::memory_order_seq_cst);
@@ -417,7 +431,7 @@ bool task_core::ask(cancel_reason reason) noexcept {
 // Cancellation that came while the record was on its way to its origin.
 void task_core::ask_late() noexcept {
   const bool closing = origin->runtime().closing();
-  request_cancel(closing ? cancel_reason::shutdown : adopt_under_->reason(), closing ? 0 : adopt_under_->by());
+  request_cancel(closing ? cancel_reason::shutdown : adopter_->own.reason(), closing ? 0 : adopter_->own.by());
 }
 
 struct cancel_message final : message {

@@ -191,7 +191,7 @@ TEST(Unhandled, ErrorsAreReportedOnceWithTheTasksNameAndSite) {
     EXPECT_NE(std::string(task.site.file_name()).find("runtime_test.cpp"), std::string::npos);
   };
   weft::run(
-      [] {
+      [&] {
         const auto fail = [](const char* what) { return [what] { throw std::runtime_error(what); }; };
         (void)spawn({.name = "dropped"}, fail("1"));
         {
@@ -207,7 +207,14 @@ TEST(Unhandled, ErrorsAreReportedOnceWithTheTasksNameAndSite) {
         cancelled_task.wait();
         (void)spawn_cpu({.name = "cpu"}, fail("5"));
         (void)spawn_blocking({.name = "blocking"}, fail("6"));
-        sleep_for(50ms);
+        const auto count = [&] {
+          const std::lock_guard lock(mutex);
+          return seen.size();
+        };
+        timeout(60s, [&] {
+          while (count() < 4) sleep_for(1ms);
+        });
+        sleep_for(10ms);  // in which none is reported again
       },
       c);
   std::sort(seen.begin(), seen.end());

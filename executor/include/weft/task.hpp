@@ -94,6 +94,8 @@ class task_core : public runnable {
   bool cancel_unless_here(cancel_reason reason, std::uint64_t by) noexcept;
   void wake_off_loop() noexcept;
   void ask_late() noexcept;
+  void remember_parent(task_core* parent) noexcept;
+  void forget_parent() noexcept;
   void ask_as_spawned(loop_core& here, agent* spawner) noexcept;
   void inherit(const agent* spawner) noexcept;
   void link_under(scope& parent) noexcept;
@@ -104,6 +106,7 @@ class task_core : public runnable {
   // whoever comes second does the work of both.
   std::atomic<stage> stage_{stage::created};
   bool linked_ = false;
+  bool forgotten_ = false;  // the origin's
   bool to_steal_ = false;
   std::uint8_t target_ = 0;             // 1 + the loop asked for, from off the loops
   std::atomic<std::uint8_t> asked_{0};  // 0, or 1 + the reason of the first request
@@ -117,7 +120,7 @@ class task_core : public runnable {
  private:
   task_core* next_sibling_ = nullptr;
   task_core** previous_sibling_ = nullptr;
-  scope* adopt_under_ = nullptr;
+  task_core* adopter_ = nullptr;  // held from the spawn off the loops until the origin has heard of it
   std::uint64_t parent_ = 0;
   std::source_location site_;
   char* name_ = nullptr;
