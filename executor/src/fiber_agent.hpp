@@ -10,7 +10,7 @@
 
 namespace weft::detail {
 
-struct fiber_agent : agent, fiber {
+struct fiber_agent final : agent, fiber {
   explicit fiber_agent(agent::kind k) noexcept : agent(k) {}
 
   runnable* assigned = nullptr;  ///< what it is to run next
