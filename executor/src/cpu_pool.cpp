@@ -37,7 +37,7 @@ std::atomic<int> suspended{0};
 class tbb_pool final : public cpu_runner {
  public:
   explicit tbb_pool(const config& c)
-      : cpu_runner(c),
+      : cpu_runner(c, slab_place::above_later_threads),
         limit_(tbb::global_control::max_allowed_parallelism, c.cpu_workers + 1),
         arena_(static_cast<int>(c.cpu_workers), 0),
         wanted_(c.cpu_workers) {

@@ -15,7 +15,7 @@ namespace {
 
 class standin_pool final : public cpu_runner {
  public:
-  explicit standin_pool(const config& c) : cpu_runner(c) {
+  explicit standin_pool(const config& c) : cpu_runner(c, slab_place::anywhere) {
     for (unsigned i = 0; i < c.cpu_workers; ++i) threads_.emplace_back([this] { run(); });
   }
   ~standin_pool() override {

@@ -7,8 +7,8 @@
 
 namespace weft::detail {
 
-cpu_runner::cpu_runner(const config& c)
-    : fibers_(agent::kind::cpu, c.cpu_stack_size, c.max_stacks, &cpu_runner::fiber_main) {}
+cpu_runner::cpu_runner(const config& c, slab_place where)
+    : fibers_(agent::kind::cpu, c.cpu_stack_size, c.max_stacks, &cpu_runner::fiber_main, where) {}
 
 namespace {
 

@@ -11,7 +11,7 @@ namespace weft::detail {
 
 class cpu_runner : public cpu_backend {
  public:
-  explicit cpu_runner(const config& c);
+  cpu_runner(const config& c, slab_place where);
 
   void start(task_core& task) final { submit(&task, nullptr); }
   void resume(fiber_agent& f) { submit(nullptr, &f); }

@@ -17,8 +17,9 @@ class fiber_pool {
  public:
   static constexpr std::size_t warmest = 64;
 
-  fiber_pool(agent::kind what, std::size_t stack_size, std::size_t most, fiber::entry_function* entry)
-      : what_(what), entry_(entry), stacks_(stack_size, control_block, most) {}
+  fiber_pool(agent::kind what, std::size_t stack_size, std::size_t most, fiber::entry_function* entry,
+             slab_place place = slab_place::anywhere)
+      : what_(what), entry_(entry), stacks_(stack_size, control_block, most, stack_guard::automatic, place) {}
   ~fiber_pool() {
     stacks_.for_each([](void* control) {
       auto* f = static_cast<fiber_agent*>(control);

@@ -24,6 +24,53 @@ constexpr std::size_t largest_slab = std::size_t{256} << 20;
 
 std::mutex everywhere_mutex;  // writers of the list only; taken once a slab
 
+// Address space that is reserved once, for the life of the process. Slabs are cut from it in turn; when none is left,
+// from the beginning again.
+class reserved_space {
+ public:
+  static constexpr std::size_t size = std::size_t{32} << 30;
+
+  static reserved_space& get() {
+    static reserved_space s;
+    return s;
+  }
+
+  /// Null when there is none.
+  void* take(std::size_t bytes) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (!base_ || size - used_ < bytes) return nullptr;
+    void* const slab = base_ + used_;
+    if (::mprotect(slab, bytes, PROT_READ | PROT_WRITE) != 0) return nullptr;
+    used_ += bytes;
+    live_ += bytes;
+    return slab;
+  }
+
+  void give_back(void* slab, std::size_t bytes) noexcept {
+    // A new mapping in its place: the old one's pages and guards go. (With ASan it stays readable, see ~stack_pool.)
+#if defined(WEFT_ASAN)
+    constexpr int access = PROT_READ | PROT_WRITE;
+#else
+    constexpr int access = PROT_NONE;
+#endif
+    ::mmap(slab, bytes, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    const std::lock_guard lock(mutex_);
+    live_ -= bytes;
+    if (live_ == 0) used_ = 0;
+  }
+
+ private:
+  reserved_space() noexcept {
+    void* const all = ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all != MAP_FAILED) base_ = static_cast<std::byte*>(all);
+  }
+
+  std::mutex mutex_;
+  std::byte* base_ = nullptr;
+  std::size_t used_ = 0;
+  std::size_t live_ = 0;
+};
+
 std::string describe(const char* call, int error) { return std::string(call) + ": " + std::strerror(error); }
 
 }  // namespace
@@ -40,12 +87,15 @@ std::size_t round_to_pages(std::size_t bytes) noexcept {
   return (bytes + page - 1) / page * page;
 }
 
-stack_pool::stack_pool(std::size_t size, std::size_t control, std::size_t most, stack_guard guard)
+stack_pool::stack_pool(std::size_t size, std::size_t control, std::size_t most, stack_guard guard, slab_place place)
     : size_(round_to_pages(size)),
       control_((control + 63) / 64 * 64),
       stride_(size_ + page_size()),  // the guard comes on top of the size that was asked for
       most_(most),
-      guard_(guard) {}
+      place_(place),
+      guard_(guard) {
+  if (place == slab_place::above_later_threads) reserved_space::get();
+}
 
 stack_pool::~stack_pool() {
   const std::lock_guard lock(everywhere_mutex);
@@ -59,12 +109,18 @@ stack_pool::~stack_pool() {
           at->next_anywhere = s->next_anywhere.load();
           break;
         }
+    const std::size_t bytes = s->count * s->stride;
+    if (s->reserved) {
+      reserved_space::get().give_back(s->base, bytes);
+      delete std::exchange(s, s->older);
+      continue;
+    }
 #if defined(WEFT_ASAN)
     // oneTBB moves its threads between stacks and does not say so. Where a body of an algorithm has waited on a stack
     // of ours, ASan may for ever take that for the thread's, and its search for leaks will read it.
-    ::madvise(s->base, s->count * s->stride, MADV_DONTNEED);
+    ::madvise(s->base, bytes, MADV_DONTNEED);
 #else
-    ::munmap(s->base, s->count * s->stride);
+    ::munmap(s->base, bytes);
 #endif
     delete std::exchange(s, s->older);
   }
@@ -75,8 +131,11 @@ void stack_pool::add_slab() {
   auto count = newest ? newest->count * 4 : std::size_t{16};
   count =
       std::max<std::size_t>(1, std::min({count, std::max<std::size_t>(1, largest_slab / stride_), most_ - carved()}));
-  void* base = ::mmap(nullptr, count * stride_, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  void* base = place_ == slab_place::anywhere ? nullptr : reserved_space::get().take(count * stride_);
+  const bool reserved = base != nullptr;
+  if (!reserved)
+    base = ::mmap(nullptr, count * stride_, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (base == MAP_FAILED)
     throw out_of_stacks("out of stacks: " + std::to_string(carved()) + " of " + std::to_string(size_ / 1024) +
                         " KiB are in use and the system has no address space for more (" + describe("mmap", errno) +
@@ -88,6 +147,7 @@ void stack_pool::add_slab() {
   s->count = count;
   s->stride = stride_;
   s->control_size = control_;
+  s->reserved = reserved;
   s->older = slabs_.load();
   const std::lock_guard lock(everywhere_mutex);
   s->next_anywhere = everywhere_.load();

@@ -24,13 +24,20 @@ struct stack {
   explicit operator bool() const noexcept { return low != nullptr; }
 };
 
+/// Where the slabs of a pool lie. oneTBB lets a thread steal as long as its stack pointer is above a mark on the
+/// thread's own stack. A task on a stack of ours that lies lower would never steal while it waits for its algorithm:
+/// measured, a quarter of the time of a fork-join on two workers. So CPU tasks have their stacks in address space that
+/// is reserved before oneTBB starts threads, whose stacks the system places below it.
+enum class slab_place : std::uint8_t { anywhere, above_later_threads };
+
 std::size_t page_size() noexcept;
 std::size_t round_to_pages(std::size_t bytes) noexcept;
 
 class stack_pool {
  public:
   /// `size` is what a fiber may use, guard and control block apart; `control` the bytes of the control block.
-  stack_pool(std::size_t size, std::size_t control, std::size_t most, stack_guard guard = stack_guard::automatic);
+  stack_pool(std::size_t size, std::size_t control, std::size_t most, stack_guard guard = stack_guard::automatic,
+             slab_place place = slab_place::anywhere);
   ~stack_pool();
   stack_pool(const stack_pool&) = delete;
   stack_pool& operator=(const stack_pool&) = delete;
@@ -73,6 +80,7 @@ class stack_pool {
     std::size_t count = 0;
     std::size_t stride = 0;
     std::size_t control_size = 0;
+    bool reserved = false;  ///< from the space that is reserved for good
     std::atomic<std::size_t> used{0};
     slab* older = nullptr;
     std::atomic<slab*> next_anywhere{nullptr};  // the list of all slabs, for the signal handler
@@ -91,6 +99,7 @@ class stack_pool {
   const std::size_t control_;
   const std::size_t stride_;
   const std::size_t most_;
+  const slab_place place_;
   stack_guard guard_;
   std::atomic<slab*> slabs_{nullptr};
   std::atomic<std::size_t> carved_{0};

@@ -75,6 +75,7 @@ void watchdog::run() {
       resting.wait(true, std::memory_order_seq_cst);
     }
     idle = {};
+    nap = tick;
   }
 }
 
@@ -87,6 +88,7 @@ watchdog::seen watchdog::look(std::chrono::steady_clock::time_point now, unsigne
     watched& w = watched_[i];
     if (!loop.awake.load(std::memory_order_relaxed)) {
       w = {};
+      w.rounds = loop.rounds.load(std::memory_order_relaxed);
       continue;
     }
     const auto rounds = loop.rounds.load(std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <future>
 #include <string>
 
 #include "io_test.hpp"
@@ -196,11 +197,22 @@ TEST_P(Tcp, ResolveGivesAddressesOrSaysWhyNot) {
     } catch (const error& e) {
       EXPECT_EQ(e.code().category(), resolve_category()) << e.what();
     }
-    auto lookup = spawn([] { return resolve("name.invalid", 1); });
-    yield();
-    lookup.cancel();
-    EXPECT_THROW(lookup.get(), cancelled);
   });
+}
+
+TEST(Resolve, CanBeCancelledWhileTheLookUpGoesOn) {
+  std::promise<void> go_on;
+  weft::run(
+      [&] {
+        auto occupied = spawn_blocking([&] { go_on.get_future().wait(); });  // the only thread, so it cannot be quick
+        auto lookup = spawn([] { return resolve("name.invalid", 1); });
+        yield();
+        lookup.cancel();
+        EXPECT_THROW(lookup.get(), cancelled);
+        go_on.set_value();
+        occupied.get();
+      },
+      {.loops = 1, .blocking_threads = 1});
 }
 
 TEST_P(Tcp, AcceptCanBeCancelledAndLosesNobody) {
