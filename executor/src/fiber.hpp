@@ -15,7 +15,7 @@ namespace weft::detail {
 /// It leaves by a jump, as it must. So a call of it would leave an entry too many on the processor's stack of return
 /// addresses, and every return from there up to the fiber's own code would be mispredicted: measured, 12 ns a switch.
 [[gnu::always_inline]] inline boost::context::detail::transfer_t jump(boost::context::detail::fcontext_t to,
-                                                                       void* data) noexcept {
+                                                                      void* data) noexcept {
 #if defined(__x86_64__) && !defined(__AVX512F__)
   boost::context::detail::transfer_t back;
   asm volatile(
