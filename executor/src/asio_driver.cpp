@@ -19,6 +19,8 @@ asio_driver::asio_driver()
     : context_(ASIO_CONCURRENCY_HINT_UNSAFE_IO), work_(asio::make_work_guard(context_)), timer_(context_) {}
 
 void asio_driver::poll(clock::time_point until) {
+  // A batch from the poller costs one system call, from Asio two. But Asio has handlers and timers of its own: it is
+  // left out a few times in a row, not more.
   if (poller_ && skipped_ < 8 && poller_->look()) {
     ++skipped_;
     return;
