@@ -26,42 +26,53 @@ void free_record(void* memory, std::size_t size) noexcept {
 }
 #endif
 
-// An agent that waits; on its frame. Model: tests/model/park_wake.pml.
-//
-// The list may still hold the node when the wait has ended otherwise (a timeout, a cancellation), and another thread
-// may be about to look at it. So the frame stays until the node is out: unlink() found it, or whoever held it has
-// written `out`, as the last thing it does to it.
-struct future_core::parked : wait_node {
-  enum : std::uint8_t { in, gone, awaited };
+// --- waiting ---
 
-  waker who;
-  agent* owner = nullptr;
-  std::atomic<std::uint8_t> out{in};
+future_waiter::future_waiter(agent& owner, waker who, bool shared) noexcept
+    : who_(who), owner_(owner), shared_(shared) {
+  fire = &fire_it;
+}
 
-  static void fired(wait_node& n) noexcept {
-    auto& self = static_cast<parked&>(n);
-    const waker w = self.who;
+void future_waiter::fire_it(wait_node& n) noexcept {
+  auto& self = static_cast<future_waiter&>(n);
+  const waker w = self.who_;
+  if (!self.shared_) {
     if (!w.wake()) self.let_go();  // else the frame may be gone
+  } else if (w.claim()) {
+    self.fired_ = true;
+    w.resume();
+  } else {
+    self.let_go();
   }
+}
 
-  [[nodiscard]] bool dead() const noexcept { return !who.waits(); }
+void future_waiter::let_go() noexcept {
+  agent& a = owner_;
+  if (out_.exchange(gone, std::memory_order_acq_rel) == awaited) resume(a);
+}
 
-  void let_go() noexcept {
-    agent* const a = owner;
-    if (out.exchange(gone, std::memory_order_acq_rel) == awaited) resume(*a);
+// Until somebody else's hands are off the node. That somebody may be preempted, so a fiber parks.
+void future_waiter::wait_until_out() noexcept {
+  if (owner_.what != agent::kind::fiber) {
+    while (out_.load(std::memory_order_acquire) != gone) take_turns();
+    return;
   }
+  std::uint8_t expected = in;
+  if (out_.compare_exchange_strong(expected, awaited, std::memory_order_acq_rel))
+    owner_.home->suspend(static_cast<fiber_agent&>(owner_));
+}
 
-  // Until somebody else's hands are off the node. That somebody may be preempted, so a fiber parks.
-  void wait_until_out() noexcept {
-    if (owner->what != agent::kind::fiber) {
-      while (out.load(std::memory_order_acquire) != gone) take_turns();
+bool future_waiter::link(future_core& what) noexcept { return what.link(*this); }
+
+void future_waiter::leave(future_core& what) noexcept {
+  while (!what.unlink(*this) && out_.load(std::memory_order_acquire) != gone) {
+    if (what.ready()) {
+      wait_until_out();
       return;
     }
-    std::uint8_t expected = in;
-    if (out.compare_exchange_strong(expected, awaited, std::memory_order_acq_rel))
-      owner->home->suspend(static_cast<fiber_agent&>(*owner));
+    take_turns();  // another agent has the list in hand for a moment
   }
-};
+}
 
 // Most tasks are awaited by the fiber that spawned them, with the only handle there is, given up to the wait. Then
 // nobody else can come to the state: not another waiter, for there is no handle to wait with; no hold but the task's
@@ -101,8 +112,8 @@ bool future_core::unlink(wait_node& n) noexcept {
     wait_node* const node = std::exchange(at, at->next);
     if (node == &n) {
       found = true;
-    } else if (node->fire == &parked::fired && static_cast<parked*>(node)->dead()) {
-      static_cast<parked*>(node)->let_go();
+    } else if (node->fire == &future_waiter::fire_it && static_cast<future_waiter*>(node)->dead()) {
+      static_cast<future_waiter*>(node)->let_go();
     } else {
       (last ? last->next : first) = node;
       last = node;
@@ -142,7 +153,7 @@ void future_core::publish() noexcept {
   if (head & only) {
     alone_ = true;
     head_.store(done, std::memory_order_relaxed);
-    parked::fired(*reinterpret_cast<parked*>(head & ~only));
+    future_waiter::fire_it(*reinterpret_cast<wait_node*>(head & ~only));
     return;
   }
   // acq_rel: the outcome is visible to whoever sees `done`, and the waiters' nodes are visible here.
@@ -158,30 +169,16 @@ bool future_core::wait_for_it(agent& who, deadline until, bool deaf, bool only_h
   const std::uint64_t producer = producer_id();
   if (producer != 0 && who.task && who.task->id() == producer) throw_waits_for_itself();
   waiter w(who, wait_kind::future, this, producer);
-  parked n;
-  n.who = w.handle();
-  n.owner = &who;
-  n.fire = &parked::fired;
+  future_waiter n(who, w.handle());
   if (only_handle && nobody_else())
-    head_.store(reinterpret_cast<std::uintptr_t>(&n) | only, std::memory_order_relaxed);
-  else if (!link(n))
+    head_.store(reinterpret_cast<std::uintptr_t>(static_cast<wait_node*>(&n)) | only, std::memory_order_relaxed);
+  else if (!n.link(*this))
     return true;
   const wake_reason how = deaf ? w.suspend_shielded(until) : w.suspend(until);
   if (how == wake_reason::woken) return true;
-  leave(n);
+  n.leave(*this);
   if (how == wake_reason::cancelled) throw_cancelled(waiting_agent());
   return ready();
-}
-
-// After a wait that ended otherwise: comes back when nobody has the node any more.
-void future_core::leave(parked& n) noexcept {
-  while (!unlink(n) && n.out.load(std::memory_order_acquire) != parked::gone) {
-    if (ready()) {
-      n.wait_until_out();
-      return;
-    }
-    take_turns();  // another agent has the list in hand for a moment
-  }
 }
 
 bool future_core::wait(deadline until) {

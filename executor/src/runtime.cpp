@@ -74,7 +74,6 @@ void runtime_core::validate(const config& c) {
   check(c.loops > 0, "loops is 0; there must be at least one event loop");
   check(c.loops <= loop_core::most_loops,
         "loops is " + std::to_string(c.loops) + "; there can be at most " + std::to_string(loop_core::most_loops));
-  check(c.loops <= 250, "loops is " + std::to_string(c.loops) + "; there can be 250 at most");
   check(c.cpu_workers > 0, "cpu_workers is 0; spawn_cpu needs at least one worker");
   check(c.blocking_threads > 0, "blocking_threads is 0; spawn_blocking needs at least one thread");
   check(c.max_stacks > 0, "max_stacks is 0; a task that starts needs a stack");

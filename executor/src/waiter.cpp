@@ -180,15 +180,20 @@ constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept
 
 }  // namespace
 
+// A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide this
+// wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the hands of
+// another thread, take the CAS.
+inline bool decide_plainly(agent& a, std::uint64_t word) noexcept {
+  if (a.word.load(std::memory_order_relaxed) != word) return false;
+  a.word.store(decided(word, wake_reason::woken), std::memory_order_relaxed);
+  return true;
+}
+
 [[gnu::noinline]] bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept {
   loop_core* const here = tl_loop;
   if (reason != wake_reason::woken || a.home != here || a.what != agent::kind::fiber)
     return decide_by_cas(a, word, reason);
-  // A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide
-  // this wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the
-  // hands of another thread, take the CAS.
-  if (a.word.load(std::memory_order_relaxed) != word) return false;
-  a.word.store(decided(word, reason), std::memory_order_relaxed);
+  if (!decide_plainly(a, word)) return false;
   here->ready(&a);
   return true;
 }
@@ -200,6 +205,12 @@ bool decide_own(agent& a, std::uint64_t word, wake_reason reason) noexcept {
 }  // namespace detail
 
 bool waker::wake(wake_reason reason) const noexcept { return who_ && detail::decide(*who_, word_, reason); }
+bool waker::claim(wake_reason reason) const noexcept { return who_ && detail::decide_own(*who_, word_, reason); }
+bool waker::claim_alone() const noexcept {
+  const bool here = who_ && who_->what == detail::agent::kind::fiber && who_->home == detail::tl_loop;
+  return here ? detail::decide_plainly(*who_, word_) : claim();
+}
+void waker::resume() const noexcept { detail::resume(*who_); }
 
 // --- the waiter ---
 

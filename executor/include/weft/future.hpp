@@ -44,6 +44,42 @@ struct wait_node {
   wait_node* next = nullptr;
 };
 
+class future_core;
+
+/// An agent's place in the lists of one future, or of each of several; on its frame. Model: tests/model/park_wake.pml.
+///
+/// A list may still hold it when the wait has ended otherwise (a timeout, a cancellation, another future), and another
+/// thread may be about to look at it. So the frame stays until leave() has come back.
+class future_waiter : wait_node {
+ public:
+  /// For a wait on `what` only, or `shared` with others: then who fires first is told by fired().
+  future_waiter(agent& owner, waker who, bool shared = false) noexcept;
+
+  /// False when `what` is ready already; then there is nothing to leave.
+  [[nodiscard]] bool link(future_core& what) noexcept;
+  /// Takes it out of the list of `what`; comes back when nobody has it in hand any more. Not after it fired.
+  ///
+  /// Suspends: perhaps, for as long as another thread needs for a few instructions; deaf to cancellation.
+  void leave(future_core& what) noexcept;
+  /// True when this one ended the wait.
+  [[nodiscard]] bool fired() const noexcept { return fired_; }
+
+ private:
+  friend class future_core;
+  enum : std::uint8_t { in, gone, awaited };
+
+  static void fire_it(wait_node& n) noexcept;
+  [[nodiscard]] bool dead() const noexcept { return !who_.waits(); }
+  void let_go() noexcept;
+  void wait_until_out() noexcept;
+
+  waker who_;
+  agent& owner_;
+  const bool shared_;
+  bool fired_ = false;
+  std::atomic<std::uint8_t> out_{in};
+};
+
 /// What all futures share: the count of handles, the list of waiters, the error.
 ///
 /// Who may touch what:
@@ -145,12 +181,13 @@ class future_core {
   };
 
  private:
+  friend class future_waiter;
+
   [[noreturn]] void throw_error() const;
   [[noreturn]] void throw_waits_for_itself() const;
 
   static constexpr std::uintptr_t done = 1;
   static constexpr std::uintptr_t only = 2;  ///< a mark on the address of a waiter
-  struct parked;
 
   void drop(std::uint64_t n) noexcept {
     // The only holder needs no read-modify-write: nobody else can add to the count.
@@ -159,7 +196,6 @@ class future_core {
   void end() noexcept;
   static void fire_all(wait_node* newest) noexcept;
   bool wait_for_it(agent& who, deadline until, bool deaf, bool only_handle);
-  void leave(parked& n) noexcept;
   [[nodiscard]] bool nobody_else() const noexcept;
 };
 

@@ -94,6 +94,15 @@ class waker {
   /// Throws:   nothing.
   bool wake(wake_reason reason = wake_reason::woken) const noexcept;
 
+  /// wake() in two steps, for who holds something that the waiter must not find held: decides the wait, by an atomic
+  /// operation even on the waiter's own loop, so several may try. True for the one who must then call resume(); until
+  /// that the waiter, its frame and what lies on it stay as they are.
+  [[nodiscard]] bool claim(wake_reason reason = wake_reason::woken) const noexcept;
+  /// The same for a waker in one pair of hands.
+  [[nodiscard]] bool claim_alone() const noexcept;
+  /// After claim(). Touches nothing of the waiter afterwards.
+  void resume() const noexcept;
+
   /// False once the wait was decided.
   [[nodiscard]] bool waits() const noexcept { return who_ && who_->word.load(std::memory_order_acquire) == word_; }
 
