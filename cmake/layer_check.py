@@ -47,7 +47,7 @@ FLOORS = {
         # 7 tasks
         {"public": "lazy spawn timeout gather race wait as_completed map_bounded task_group coroutine await", "private": ""},
         # 8 runtime
-        {"public": "statistics inspect runtime simulation testing/cancel_everywhere testing/locks testing/channels", "private": "inspect_core stack_trace watchdog"},
+        {"public": "statistics inspect runtime simulation testing/cancel_everywhere testing/contract testing/locks testing/channels", "private": "inspect_core stack_trace watchdog"},
         # 9 roof
         {"public": "executor", "private": ""},
     ],

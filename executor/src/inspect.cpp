@@ -69,14 +69,25 @@ task_state read_agent(const agent& a, int loop) noexcept {
 }
 
 std::vector<task_state> all_tasks(runtime_core& runtime) {
-  std::vector<task_state> all;
+  struct found {
+    std::vector<task_state> tasks;
+    std::unordered_map<const void*, std::uint64_t> holders;
+  } all;
   runtime.for_each_agent(
       [](agent& a, int loop, void* out) {
         task_state state = read_agent(a, loop);
-        if (state.task.id != 0) static_cast<std::vector<task_state>*>(out)->push_back(std::move(state));
+        if (state.task.id == 0) return;
+        auto& to = *static_cast<found*>(out);
+        for (const auto& lock : a.held)
+          if (const void* which = lock.load(std::memory_order_relaxed)) to.holders[which] = state.task.id;
+        to.tasks.push_back(std::move(state));
       },
       &all);
-  return all;
+  // Who waits for a mutex waits for the task that holds it.
+  for (task_state& state : all.tasks)
+    if (const auto it = all.holders.find(state.target); state.waits_for == wait_kind::lock && it != all.holders.end())
+      state.target_task = it->second;
+  return std::move(all.tasks);
 }
 
 std::vector<std::uint64_t> find_circles(const std::vector<task_state>& tasks) {

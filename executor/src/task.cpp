@@ -1,5 +1,6 @@
 #include "weft/task.hpp"
 
+#include <cstdio>
 #include <cstring>
 #include <stdexcept>
 
@@ -324,7 +325,18 @@ void task_core::begin(agent& a) noexcept {
   a.task_id.store(id(), std::memory_order_release);
 }
 
+// Nobody can unlock them any more.
+[[gnu::cold]] void task_core::report_held_locks(agent& a) const noexcept {
+  for (auto& lock : a.held)
+    if (const void* which = lock.exchange(nullptr, std::memory_order_relaxed))
+      std::fprintf(stderr, "weft: task %s has ended while it holds the mutex at %p\n", to_string(info()).c_str(),
+                   which);
+  a.locks = 0;
+}
+
 void task_core::end(agent& a) noexcept {
+  if (a.locks != 0) [[unlikely]]
+    report_held_locks(a);
   a.task_id.store(0, std::memory_order_release);
   a.task = nullptr;
   a.innermost = nullptr;

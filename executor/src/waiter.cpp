@@ -281,8 +281,14 @@ wake_reason waiter::park_timed(deadline until, bool deaf) {
   const deadline earliest = std::min(until, inherited);
   if (earliest.is_never()) return park_untimed();
   alarm timer(a, word_);
-  a.home->arm(timer, earliest.when());
-  a.home->suspend(static_cast<detail::fiber_agent&>(a));
+  bool parks = true;
+  try {
+    a.home->arm(timer, earliest.when());
+  } catch (const std::bad_alloc&) {
+    // Without a timer the wait could last for ever. Whoever was faster has resumed the fiber already: take that.
+    parks = !detail::decide_own(a, word_, wake_reason::timed_out);
+  }
+  if (parks) a.home->suspend(static_cast<detail::fiber_agent&>(a));
   a.home->disarm(timer);
   if (reason() == wake_reason::timed_out && until > inherited) {
     a.task->own.cancel_here(cancel_reason::deadline, 0);
@@ -305,7 +311,11 @@ wake_reason waiter::park_off_loops(deadline until, bool deaf) {
       return wake_reason::cancelled;
     }
   }
-  detail::park_off_loop(a, word_, earliest);
+  try {
+    detail::park_off_loop(a, word_, earliest);
+  } catch (const std::bad_alloc&) {  // as in park_timed()
+    if (!detail::decide_own(a, word_, wake_reason::timed_out)) detail::park_off_loop(a, word_, deadline::never());
+  }
   a.cancellable.store(false, std::memory_order_release);
   const auto how = reason();
   if (how == wake_reason::timed_out && until > scopes) return wake_reason::cancelled;  // the scope's deadline, not ours

@@ -88,6 +88,7 @@ class task_core : public runnable {
   static void pass_on(scope& from, scope& to) noexcept;
   void begin(agent& a) noexcept;
   void end(agent& a) noexcept;
+  void report_held_locks(agent& a) const noexcept;
   void execute_guarded() noexcept;
   void finished() noexcept;
   bool ask(cancel_reason reason) noexcept;

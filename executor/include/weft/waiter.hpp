@@ -10,7 +10,9 @@
 // that wait, and nobody else touches it. Agents live in memory that stays readable while the runtime lives, so a waker
 // that comes late finds a newer number and goes away. Model: tests/model/park_wake.pml.
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 
@@ -68,7 +70,25 @@ struct agent : runnable {
   std::atomic<wait_kind> waits_for{wait_kind::none};
   std::atomic<const void*> target{nullptr};
   std::atomic<std::uint64_t> target_task{0};
-  std::atomic<char> name[32] = {};  ///< cut to fit; written before task_id
+  std::atomic<char> name[32] = {};                    ///< cut to fit; written before task_id
+  std::array<std::atomic<const void*>, 3> held = {};  ///< the first few of the mutexes it holds
+  std::uint32_t locks = 0;                            ///< how many it holds
+
+  void hold(const void* lock) noexcept {
+    if (locks < held.size()) held[locks].store(lock, std::memory_order_relaxed);
+    ++locks;
+  }
+  void give_up(const void* lock) noexcept {
+    if (locks == 0) return;
+    --locks;
+    for (std::size_t i = 0; i < held.size(); ++i) {
+      if (held[i].load(std::memory_order_relaxed) != lock) continue;
+      const std::size_t last = locks < held.size() ? locks : held.size() - 1;
+      held[i].store(held[last].load(std::memory_order_relaxed), std::memory_order_relaxed);
+      held[last].store(nullptr, std::memory_order_relaxed);
+      return;
+    }
+  }
 };
 
 /// The agent that runs here; null on a loop's own stack and on a plain thread that has not waited yet.
@@ -134,7 +154,7 @@ class waiter {
   /// Cancel:   gives wake_reason::cancelled; nothing is thrown.
   /// Threads:  the agent that made the waiter.
   /// Ordering: what the waker wrote before wake() is visible.
-  /// Throws:   std::bad_alloc when a deadline could not be armed; the wait is then over.
+  /// Throws:   wait_in_algorithm in a oneTBB body when too many wait. No memory for a timer: it has timed out.
   wake_reason suspend(deadline until = {});
 
   /// The same, deaf to cancellation.

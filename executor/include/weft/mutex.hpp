@@ -1,0 +1,95 @@
+#pragma once
+// A mutex that suspends its waiters, and not their threads. Meets the standard's TimedLockable.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "weft/deadline.hpp"
+#include "weft/monitor.hpp"
+#include "weft/waiter.hpp"
+
+namespace weft {
+
+/// Mutual exclusion among agents of every kind. May be held over waits. Use it with std::unique_lock and the like.
+///
+/// Oldest waiter first. unlock() hands the mutex to a waiter of the same loop directly. One of another loop, which
+/// needs time to come, is woken, and until it is there others may go first; at most `most_overtaking` times in a row,
+/// then the oldest waiter gets it directly.
+///
+/// A task that ends while it holds a mutex is reported on stderr, and the mutex stays locked. Destroying a mutex that
+/// is held or waited for ends the program with a message.
+class mutex : private detail::monitor {
+ public:
+  static constexpr unsigned most_overtaking = 32;
+
+  constexpr mutex() noexcept = default;
+  ~mutex();
+
+  /// Waits until the caller holds the mutex.
+  ///
+  /// Suspends: only when it is held.
+  /// Cancel:   not a cancellation point.
+  /// Threads:  any agent, any loop; on a plain thread it blocks.
+  /// Ordering: what earlier holders wrote is visible.
+  /// Throws:   std::system_error (resource_deadlock_would_occur) when the caller holds it already; bad_wait on a loop's
+  ///           own stack; wait_in_algorithm.
+  void lock() {
+    if (!try_lock()) lock_slowly({});
+  }
+
+  /// Takes the mutex if it is free. Never waits.
+  ///
+  /// Suspends: never.
+  /// Cancel:   not a cancellation point.
+  /// Threads:  any.
+  /// Ordering: what earlier holders wrote is visible after true.
+  /// Throws:   nothing.
+  [[nodiscard]] bool try_lock() noexcept;
+
+  /// Like lock(), for a time at most. True when the caller holds it.
+  template <class Rep, class Period>
+  [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> duration) {
+    return try_lock() || lock_slowly(deadline::after(duration));
+  }
+  [[nodiscard]] bool try_lock_until(clock::time_point when) { return try_lock() || lock_slowly(when); }
+
+  /// Gives it up. Debug builds end the program with a message when the caller does not hold it.
+  ///
+  /// Suspends: never.
+  /// Cancel:   not a cancellation point.
+  /// Threads:  the agent that locked it.
+  /// Ordering: what the caller wrote is visible to the next holder.
+  /// Throws:   nothing.
+  void unlock() noexcept;
+
+ private:
+  static constexpr word locked = mark;
+  static constexpr word awaited = second_mark;  ///< set while somebody is in waiters_
+
+  struct entry : detail::wait_entry {
+    detail::agent* me = nullptr;
+    bool overtaken = false;  ///< was woken, and others were faster
+  };
+  struct release : detail::request {
+    mutex* what = nullptr;
+  };
+
+  bool lock_slowly(deadline until);
+  void take_or_link(entry& e) noexcept;
+  void pass_on() noexcept;
+  void owned_by(detail::agent* who) noexcept;
+  [[nodiscard]] bool owned_by_task_of(const detail::agent& who) const noexcept;
+  void check_owner() const noexcept;
+
+  // Who may touch what: owner_ and owner_task_ the holder; unlocking_ the holder, until its request is carried out; the
+  // rest whoever is inside the monitor.
+  std::atomic<detail::agent*> owner_{nullptr};
+  std::atomic<std::uint64_t> owner_task_{0};
+  detail::wait_list waiters_;
+  bool one_is_coming_ = false;  ///< a waiter of another loop was woken and is not here yet
+  unsigned overtaken_ = 0;      ///< how often in a row somebody went before the waiters
+  release unlocking_;
+};
+
+}  // namespace weft

@@ -1,0 +1,141 @@
+#include "weft/mutex.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <system_error>
+
+#include "scheduler.hpp"
+
+namespace weft {
+
+mutex::~mutex() {
+  if ((word_.load(std::memory_order_relaxed) & locked) || !waiters_.empty()) detail::destroyed_in_use("mutex", this);
+}
+
+// --- who holds it ---
+
+void mutex::owned_by(detail::agent* who) noexcept {
+  owner_.store(who, std::memory_order_relaxed);
+  owner_task_.store(who ? who->task_id.load(std::memory_order_relaxed) : 0, std::memory_order_relaxed);
+}
+
+bool mutex::owned_by_task_of(const detail::agent& who) const noexcept {
+  return owner_.load(std::memory_order_relaxed) == &who &&
+         owner_task_.load(std::memory_order_relaxed) == who.task_id.load(std::memory_order_relaxed);
+}
+
+// A coroutine goes on as another fiber than the one it locked in, which is no task; so only tasks are told apart.
+[[gnu::cold]] void mutex::check_owner() const noexcept {
+  const bool held = word_.load(std::memory_order_relaxed) & locked;
+  const detail::agent* const me = detail::current_agent();
+  const auto mine = me ? me->task_id.load(std::memory_order_relaxed) : 0;
+  const auto owner = owner_task_.load(std::memory_order_relaxed);
+  if (held && (mine == 0 || owner == 0 || mine == owner)) return;
+  std::fprintf(stderr, "weft: task #%llu unlocks the mutex at %p, which ", static_cast<unsigned long long>(mine),
+               static_cast<const void*>(this));
+  if (held)
+    std::fprintf(stderr, "task #%llu holds\n", static_cast<unsigned long long>(owner));
+  else
+    std::fputs("nobody holds\n", stderr);
+  std::abort();
+}
+
+// --- locking ---
+
+bool mutex::try_lock() noexcept {
+  word w = word_.load(std::memory_order_relaxed);
+  while (w == 0 || w == awaited) {  // nobody holds it; one that is coming may be overtaken
+    // acquire: pairs with unlock() and with leave().
+    if (!word_.compare_exchange_weak(w, w | locked, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+    detail::agent* const me = detail::current_agent();
+    owned_by(me);
+    if (me) me->hold(this);
+    return true;
+  }
+  return false;
+}
+
+bool mutex::lock_slowly(deadline until) {
+  detail::agent& me = detail::waiting_agent();
+  if (owned_by_task_of(me))
+    throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
+                            "weft::mutex: task #" + std::to_string(owner_task_.load(std::memory_order_relaxed)) +
+                                " locks a mutex that it holds already");
+  entry e;
+  e.me = &me;
+  e.carry_out = [](detail::request& r) noexcept {
+    auto& self = static_cast<entry&>(r);
+    static_cast<mutex*>(self.where)->take_or_link(self);
+  };
+  while (wait(me, e, wait_kind::lock, until, true) == wake_reason::woken) {
+    if (e.granted) {
+      me.hold(this);
+      return true;
+    }
+    e.overtaken = true;
+  }
+  return false;
+}
+
+// Inside, for one that comes to lock.
+void mutex::take_or_link(entry& e) noexcept {
+  if (e.overtaken) one_is_coming_ = false;
+  if (marks_ & locked) {
+    e.overtaken ? waiters_.push_front(e) : waiters_.push_back(e);
+    marks_ |= awaited;
+  } else if (e.claim()) {
+    marks_ |= locked;
+    owned_by(e.me);
+    grant(e);
+  }
+}
+
+// --- unlocking ---
+
+void mutex::unlock() noexcept {
+#ifndef NDEBUG
+  check_owner();
+#endif
+  if (detail::agent* const owner = owner_.load(std::memory_order_relaxed)) {
+    // Another fiber's, when a coroutine unlocks: of the same loop.
+    const bool mine = owner == detail::current_agent() || owner->home == detail::current_loop();
+    if (mine && owned_by_task_of(*owner)) owner->give_up(this);
+    owner_.store(nullptr, std::memory_order_relaxed);
+  }
+  word w = locked;
+  // release: pairs with try_lock().
+  if (word_.compare_exchange_strong(w, 0, std::memory_order_release, std::memory_order_relaxed)) return;
+  unlocking_.what = this;
+  unlocking_.carry_out = [](detail::request& r) noexcept { static_cast<release&>(r).what->pass_on(); };
+  perform(unlocking_);
+}
+
+// Inside; the holder has given it up. A waiter of this loop gets it: it can run next. One of another loop is woken, and
+// takes it when it is there, unless it was overtaken already, or the waiters were too often.
+void mutex::pass_on() noexcept {
+  const detail::loop_core* const here = detail::current_loop();
+  while (auto* const e = static_cast<entry*>(waiters_.front())) {
+    const bool near = e->me->what == detail::agent::kind::fiber && e->me->home == here;
+    const bool direct = near || e->overtaken || overtaken_ >= most_overtaking;
+    if (!direct && one_is_coming_) {
+      ++overtaken_;
+      break;
+    }
+    waiters_.erase(*e);
+    if (!e->claim()) continue;
+    if (direct) {
+      overtaken_ = 0;
+      owned_by(e->me);
+      grant(*e);
+      marks_ = locked | (waiters_.empty() ? 0 : awaited);
+      return;
+    }
+    one_is_coming_ = true;
+    wake(*e);
+    break;
+  }
+  marks_ = waiters_.empty() ? 0 : awaited;
+}
+
+}  // namespace weft
