@@ -101,23 +101,33 @@ void monitor::perform_at_once(wait_entry& r) noexcept {
 
 wake_reason monitor::wait(agent& me, wait_entry& e, wait_kind kind, deadline until, bool deaf, void (*before)(void*),
                           void* argument) {
-  waiter w(me, kind, this);
-  e.where = this;
-  e.who = w.handle();
-  if (enter_or_leave(e)) {
-    e.by_itself = true;
-    e.carry_out(e);
-    e.by_itself = false;
-    const bool granted = e.granted;
-    leave();
+  wake_reason how = wake_reason::woken;
+  {
+    waiter w(me, kind, this);
+    e.where = this;
+    e.who = w.handle();
+    const bool there = begin(e);
     if (before) before(argument);
-    if (granted) return wake_reason::woken;
-  } else if (before) {
-    before(argument);
+    if (there) return how;
+    try {
+      how = deaf ? w.suspend_shielded(until) : w.suspend(until);
+    } catch (...) {  // it was not suspended, and nobody wakes it any more
+      retract(e);
+      throw;
+    }
   }
-  const wake_reason how = deaf ? w.suspend_shielded(until) : w.suspend(until);
-  if (how != wake_reason::woken) retract(e);
+  if (how != wake_reason::woken) retract(e);  // which may be a wait of its own, so that one must be over
   return how;
+}
+
+bool monitor::begin(wait_entry& e) noexcept {
+  if (!enter_or_leave(e)) return false;
+  e.by_itself = true;
+  e.carry_out(e);
+  e.by_itself = false;
+  const bool granted = e.granted;
+  leave();
+  return granted;
 }
 
 void monitor::retract(wait_entry& e) noexcept {

@@ -49,7 +49,8 @@ std::atomic<std::uint32_t> loops_made{0};
 
 loop_core::loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driver> d, std::size_t stack_size,
                      std::size_t most_stacks)
-    : runtime_(runtime),
+    : chance(index + 1),
+      runtime_(runtime),
       index_(index),
       token_((loops_made.fetch_add(1, std::memory_order_relaxed) + 1) << 8 | index),
       driver_(std::move(d)),
@@ -350,6 +351,16 @@ std::string describe_loop(std::uint32_t token) {
   const visit here;
   const bool lives = here.runtime() && index < here.runtime()->loops() && here.runtime()->loop(index).token() == token;
   return "loop " + std::to_string(index) + (lives ? "" : " of a runtime that has ended");
+}
+// xorshift (Marsaglia, 2003), scaled to the bound.
+std::uint32_t random_below(std::uint32_t bound) noexcept {
+  thread_local std::uint32_t of_thread = 1;
+  loop_core* const here = current_loop();
+  std::uint32_t& x = here ? here->chance : of_thread;
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  return static_cast<std::uint32_t>((std::uint64_t{x} * bound) >> 32);
 }
 void set_poller(poller* p) {
   (void)this_io_context();

@@ -113,6 +113,9 @@ class loop_core {
   std::atomic<fiber_agent*> running{nullptr};
   std::atomic<unsigned long> thread{0};  ///< pthread_t of the loop's thread
 
+  /// For random_below().
+  std::uint32_t chance;
+
   // --- simulation: steps chosen by a seed ---
   [[nodiscard]] std::size_t ready_count() const noexcept { return ready_.size(); }
   void run_one(std::size_t i) noexcept;

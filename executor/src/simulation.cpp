@@ -68,6 +68,7 @@ class sim_core final : public runtime_core {
                                                    i < config_.loops ? config_.stack_size : config_.cpu_stack_size,
                                                    config_.max_stacks));
       loops_.back()->set_simulated(i >= config_.loops);
+      loops_.back()->chance = static_cast<std::uint32_t>(draw_()) | 1;
     }
     cpu_ = std::make_unique<cpu>(*this, *loops_[config_.loops]);
     blocking_ = std::make_unique<blocking>(*this, *loops_[config_.loops + 1]);

@@ -97,6 +97,12 @@ class wait_in_algorithm : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
+/// A channel was used that is closed (and, for a receiver, drained).
+class channel_closed : public std::runtime_error {
+ public:
+  channel_closed() : std::runtime_error("channel closed: close() was called, or the channel was destroyed") {}
+};
+
 /// A stream or other object of one loop was used on another.
 class wrong_loop : public std::logic_error {
  public:

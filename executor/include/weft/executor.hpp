@@ -3,6 +3,7 @@
 
 #include "weft/barrier.hpp"
 #include "weft/cancel.hpp"
+#include "weft/channel.hpp"
 #include "weft/condition_variable.hpp"
 #include "weft/config.hpp"
 #include "weft/cpu_pool.hpp"
@@ -19,6 +20,7 @@
 #include "weft/promise.hpp"
 #include "weft/result.hpp"
 #include "weft/runtime.hpp"
+#include "weft/select.hpp"
 #include "weft/semaphore.hpp"
 #include "weft/shared_mutex.hpp"
 #include "weft/simulation.hpp"

@@ -25,6 +25,9 @@ std::uint32_t token_of(unsigned loop) noexcept;
 /// For reports: "loop 2", with a word when that loop's runtime has ended.
 std::string describe_loop(std::uint32_t token);
 
+/// A number in [0, bound), to be fair among equals. In a simulation it comes from the seed.
+std::uint32_t random_below(std::uint32_t bound) noexcept;
+
 /// Something with events of its own. The loop looks here before it asks its driver, as long as much goes on.
 class poller {
  public:

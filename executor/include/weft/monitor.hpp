@@ -172,6 +172,8 @@ class monitor {
   /// When the wait ends otherwise e is in no list any more.
   wake_reason wait(agent& me, wait_entry& e, wait_kind kind, deadline until = {}, bool deaf = false,
                    void (*before)(void*) = nullptr, void* argument = nullptr);
+  /// The first half of wait(), for an entry whose wait was announced: true when it was granted at once.
+  [[nodiscard]] bool begin(wait_entry& e) noexcept;
   /// Takes e out of its list after a wait that ended otherwise.
   void retract(wait_entry& e) noexcept;
 

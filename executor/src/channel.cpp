@@ -1,0 +1,293 @@
+#include "weft/channel.hpp"
+
+#include <stdexcept>
+
+#include "cancellation.hpp"
+
+namespace weft::detail {
+
+// --- what it holds; inside ---
+
+// A pairing heap (Fredman et al., 1986): a heap is its root, children are a list.
+channel_item* channel_core::meld(channel_item* a, channel_item* b) noexcept {
+  if (!a) return b;
+  if (!b) return a;
+  if (before_(*b, *a)) std::swap(a, b);
+  b->next = a->child;
+  a->child = b;
+  return a;
+}
+
+void channel_core::push(channel_item& item) noexcept {
+  size_.store(size() + 1, std::memory_order_relaxed);
+  item.next = item.child = nullptr;
+  if (order_ == channel_order::by_priority) {
+    item.sent = sent_++;
+    head_ = meld(head_, &item);
+  } else if (order_ == channel_order::newest) {
+    item.next = head_;
+    head_ = &item;
+  } else {
+    (head_ ? tail_->next : head_) = &item;
+    tail_ = &item;
+  }
+}
+
+channel_item* channel_core::pop() noexcept {
+  size_.store(size() - 1, std::memory_order_relaxed);
+  channel_item* const out = head_;
+  if (order_ != channel_order::by_priority) {
+    head_ = out->next;
+    return out;
+  }
+  // Children in pairs from left to right, then the pairs from right to left.
+  channel_item* pairs = nullptr;
+  for (channel_item* c = out->child; c;) {
+    channel_item* const a = std::exchange(c, c->next);
+    channel_item* b = nullptr;
+    if (c) b = std::exchange(c, c->next);
+    a->next = nullptr;
+    channel_item* const both = meld(a, b);
+    both->next = pairs;
+    pairs = both;
+  }
+  head_ = nullptr;
+  while (pairs) {
+    channel_item* const p = std::exchange(pairs, pairs->next);
+    p->next = nullptr;
+    head_ = meld(head_, p);
+  }
+  return out;
+}
+
+channel_item* channel_core::take_all() noexcept {
+  channel_item* all = nullptr;
+  for (channel_item* todo = std::exchange(head_, nullptr); todo;) {
+    channel_item* const i = std::exchange(todo, todo->next);
+    if (order_ == channel_order::by_priority && i->child) {
+      channel_item* last = i->child;
+      while (last->next) last = last->next;
+      last->next = todo;
+      todo = i->child;
+    }
+    i->next = all;
+    all = i;
+  }
+  done_with(size());
+  size_.store(0, std::memory_order_relaxed);
+  return all;
+}
+
+// --- matching; inside ---
+
+// After each change.
+void channel_core::remark() noexcept {
+  const bool ended = closed_.load(std::memory_order_relaxed);
+  marks_ = 0;
+  if (ended || size() > 0 || !senders_.empty()) marks_ |= something;
+  if (ended || size() < capacity_ || !receivers_.empty()) marks_ |= room;
+}
+
+void channel_core::answer(turn& t, outcome how) noexcept {
+  t.how = how;
+  grant(t);
+}
+
+void channel_core::hand(turn& receiver, channel_item& item) noexcept {
+  ++undone_;
+  receiver.item = &item;
+  answer(receiver, outcome::done);
+}
+
+channel_core::turn* channel_core::first_of(wait_list& list) noexcept { return static_cast<turn*>(list.claim_front()); }
+
+// Without a wait of the caller's.
+channel_core::outcome channel_core::put(channel_item& item) noexcept {
+  if (closed_.load(std::memory_order_relaxed)) return outcome::closed;
+  if (turn* const r = first_of(receivers_)) {
+    hand(*r, item);
+  } else if (size() < capacity_) {
+    ++undone_;
+    push(item);
+  } else {
+    return outcome::full_or_empty;
+  }
+  remark();
+  return outcome::done;
+}
+
+channel_core::outcome channel_core::take(channel_item*& item) noexcept {
+  const outcome how = take_unmarked(item);
+  remark();
+  return how;
+}
+
+channel_core::outcome channel_core::take_unmarked(channel_item*& item) noexcept {
+  if (size() > 0) {
+    item = pop();
+    if (turn* const s = first_of(senders_)) {
+      ++undone_;
+      push(*std::exchange(s->item, nullptr));
+      answer(*s, outcome::done);
+    }
+    return outcome::done;
+  }
+  if (turn* const s = first_of(senders_)) {
+    ++undone_;
+    item = std::exchange(s->item, nullptr);
+    answer(*s, outcome::done);
+    return outcome::done;
+  }
+  return closed_.load(std::memory_order_relaxed) ? outcome::closed : outcome::full_or_empty;
+}
+
+bool channel_core::somebody_in(const wait_list& list) noexcept {
+  for (const wait_entry* e = list.front(); e; e = e->next)
+    if (e->who.waits()) return true;
+  return false;
+}
+
+// With a wait, which must be claimed before anything changes hands. The other side may be gone by then: then the wait
+// ends with `retry`.
+void channel_core::send_or_link(turn& t) noexcept {
+  const bool can = closed_.load(std::memory_order_relaxed) || size() < capacity_ || somebody_in(receivers_);
+  if (!can) {
+    t.came_before ? senders_.push_front(t) : senders_.push_back(t);
+    remark();
+  } else if (t.claim()) {
+    const outcome how = put(*t.item);
+    if (how == outcome::done) t.item = nullptr;
+    answer(t, how == outcome::full_or_empty ? outcome::retry : how);
+  }
+}
+
+void channel_core::receive_or_link(turn& t) noexcept {
+  const bool can = closed_.load(std::memory_order_relaxed) || size() > 0 || somebody_in(senders_);
+  if (!can) {
+    t.came_before ? receivers_.push_front(t) : receivers_.push_back(t);
+    remark();
+  } else if (t.claim()) {
+    const outcome how = take(t.item);
+    answer(t, how == outcome::full_or_empty ? outcome::retry : how);
+  }
+}
+
+void channel_core::done_with(std::size_t n) noexcept {
+  undone_ -= n;
+  if (undone_ > 0 || n == 0) return;
+  while (turn* const j = first_of(joiners_)) answer(*j, outcome::done);
+}
+
+void channel_core::end() noexcept {
+  closed_.store(true, std::memory_order_release);
+  while (turn* const s = first_of(senders_)) answer(*s, outcome::closed);
+  while (turn* const r = first_of(receivers_)) answer(*r, outcome::closed);
+  remark();
+}
+
+// --- from outside ---
+
+void channel_core::carry_out_send(request& r) noexcept {
+  auto& t = static_cast<turn&>(r);
+  static_cast<channel_core*>(t.where)->send_or_link(t);
+}
+void channel_core::carry_out_receive(request& r) noexcept {
+  auto& t = static_cast<turn&>(r);
+  static_cast<channel_core*>(t.where)->receive_or_link(t);
+}
+
+channel_core::outcome channel_core::wait_for_turn(agent& me, turn& t, deadline until) {
+  for (;;) {
+    switch (wait(me, t, wait_kind::channel, until)) {
+      case wake_reason::woken:
+        if (t.how != outcome::retry) return t.how;
+        t.granted = false;
+        t.came_before = true;
+        break;
+      case wake_reason::timed_out:
+        return outcome::full_or_empty;
+      case wake_reason::cancelled:
+        throw_cancelled(me);
+    }
+  }
+}
+
+channel_core::outcome channel_core::send_item(channel_item& item, deadline until) {
+  agent& me = checkpoint_of_caller();
+  if (looks(room) && try_enter()) {
+    const outcome how = put(item);
+    leave();
+    if (how != outcome::full_or_empty) return how;
+  }
+  turn t;
+  t.item = &item;
+  t.carry_out = &carry_out_send;
+  return wait_for_turn(me, t, until);
+}
+
+channel_core::outcome channel_core::receive_item(channel_item*& item, deadline until) {
+  agent& me = checkpoint_of_caller();
+  if (looks(something) && try_enter()) {
+    const outcome how = take(item);
+    leave();
+    if (how != outcome::full_or_empty) return how;
+  }
+  turn t;
+  t.carry_out = &carry_out_receive;
+  const outcome how = wait_for_turn(me, t, until);
+  item = t.item;
+  return how;
+}
+
+channel_core::outcome channel_core::try_send_item(channel_item& item) noexcept {
+  return ask([&] { return put(item); });
+}
+channel_core::outcome channel_core::try_receive_item(channel_item*& item) noexcept {
+  if (!looks(something)) return outcome::full_or_empty;
+  return ask([&] { return take(item); });
+}
+
+void channel_core::close() noexcept {
+  perform_soon([this] { end(); });
+}
+
+channel_item* channel_core::close_and_empty() noexcept {
+  return ask([this] {
+    end();
+    return take_all();
+  });
+}
+
+channel_item* channel_core::shut() noexcept {
+  return ask([this] {
+    end();
+    channel_item* const all = take_all();
+    while (turn* const j = first_of(joiners_)) answer(*j, outcome::closed);
+    return all;
+  });
+}
+
+void channel_core::task_done() {
+  const bool some = ask([this] {
+    if (undone_ == 0) return false;
+    done_with(1);
+    return true;
+  });
+  if (!some) throw std::logic_error("weft::channel: task_done() was called more often than values were sent");
+}
+
+void channel_core::join() {
+  agent& me = checkpoint_of_caller();
+  turn t;
+  t.carry_out = [](request& r) noexcept {
+    auto& self = static_cast<turn&>(r);
+    auto& what = *static_cast<channel_core*>(self.where);
+    if (what.undone_ > 0)
+      what.joiners_.push_back(self);
+    else if (self.claim())
+      what.answer(self, outcome::done);
+  };
+  if (wait_for_turn(me, t, {}) == outcome::closed) throw channel_closed();
+}
+
+}  // namespace weft::detail
