@@ -2,6 +2,7 @@
 // All of weft::executor.
 
 #include "weft/barrier.hpp"
+#include "weft/broadcast.hpp"
 #include "weft/cancel.hpp"
 #include "weft/channel.hpp"
 #include "weft/condition_variable.hpp"
@@ -30,3 +31,4 @@
 #include "weft/this_fiber.hpp"
 #include "weft/timeout.hpp"
 #include "weft/waiter.hpp"
+#include "weft/watch.hpp"
