@@ -12,6 +12,7 @@
 #include "weft/lazy.hpp"
 #include "weft/loop.hpp"
 #include "weft/promise.hpp"
+#include "weft/race.hpp"
 #include "weft/result.hpp"
 #include "weft/runtime.hpp"
 #include "weft/simulation.hpp"
