@@ -21,4 +21,5 @@
 #include "weft/statistics.hpp"
 #include "weft/this_fiber.hpp"
 #include "weft/timeout.hpp"
+#include "weft/wait.hpp"
 #include "weft/waiter.hpp"
