@@ -12,6 +12,7 @@
 #include "weft/inspect.hpp"
 #include "weft/lazy.hpp"
 #include "weft/loop.hpp"
+#include "weft/map_bounded.hpp"
 #include "weft/promise.hpp"
 #include "weft/race.hpp"
 #include "weft/result.hpp"
