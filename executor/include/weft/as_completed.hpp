@@ -13,6 +13,7 @@
 #include "weft/deadline.hpp"
 #include "weft/error.hpp"
 #include "weft/gather.hpp"
+#include "weft/wait.hpp"
 
 namespace weft {
 
@@ -20,25 +21,13 @@ namespace detail {
 
 class completion_core;
 
-/// A future that may have no waiter but those of its turn; it lies in its owner and is never counted.
-class turn final : public future_core {
- public:
-  turn() noexcept : future_core(one_hold) {}
-  using future_core::publish;
-  void request_cancel(cancel_reason, std::uint64_t) noexcept override {}
-  [[nodiscard]] task_info producer() const override { return {}; }
-
- private:
-  void destroy() noexcept override {}
-};
-
 /// The i-th of them is the i-th input, and beside that tells who comes i-th.
 struct completion : combined_input {
   completion() = default;
   completion(completion&& other) noexcept : combined_input(std::move(other)) {}
 
   completion_core* all = nullptr;
-  turn come;
+  milestone come;
   completion* who = nullptr;  ///< written before `come` is ready
 };
 

@@ -21,6 +21,7 @@
 #include "weft/spawn.hpp"
 #include "weft/stack.hpp"
 #include "weft/statistics.hpp"
+#include "weft/task_group.hpp"
 #include "weft/this_fiber.hpp"
 #include "weft/timeout.hpp"
 #include "weft/wait.hpp"

@@ -19,6 +19,18 @@ namespace weft {
 
 namespace detail {
 
+/// What becomes ready once, and says no more. It lies in its owner, who outlives its waiters; nobody counts it.
+class milestone final : public future_core {
+ public:
+  milestone() noexcept : future_core(one_hold) {}
+  using future_core::publish;
+  void request_cancel(cancel_reason, std::uint64_t) noexcept override {}
+  [[nodiscard]] task_info producer() const override { return {}; }
+
+ private:
+  void destroy() noexcept override {}
+};
+
 /// One of the futures that a wait_any waits for, and the caller's place in its list.
 struct any_input {
   explicit any_input(future_core& f) noexcept : what(&f) {}
