@@ -44,6 +44,7 @@ TEST(AsyncioWait, ForTheFirstReturnsWhenAnyIsDoneOrFailed) {
     EXPECT_EQ(time_of([&] { EXPECT_EQ(wait_any(all), 1U); }), 1s);
     EXPECT_FALSE(all[0].ready());
     EXPECT_EQ(all[0].get(), 1);
+    EXPECT_THROW(all[1].get(), std::runtime_error);
   });
 }
 
