@@ -35,6 +35,7 @@ void scope::enter(agent& who, deadline until, bool shield) {
   id_ = next_scope_id();
   owner_ = &who;
   outer_ = who.innermost;
+  depth_ = outer_ ? static_cast<std::uint16_t>(outer_->depth_ + 1) : std::uint16_t{0};
   until_ = until;
   if (!shield && outer_) until_ = std::min(until_, outer_->until_);
   shield_ = shield;
@@ -44,11 +45,13 @@ void scope::enter(agent& who, deadline until, bool shield) {
 }
 
 void scope::leave() noexcept {
-  owner_->innermost = outer_;
+  scope** at = &owner_->innermost;
+  while (*at != this) at = &(*at)->outer_;
+  *at = outer_;
   if (shield_) --owner_->shields;
   if (requested() && !shield_) {
     bool still = false;
-    for (const scope* s = outer_; s; s = s->outer_) still |= s->requested();
+    for (const scope* s = owner_->innermost; s; s = s->outer_) still |= s->requested();
     owner_->hint.store(still, std::memory_order_relaxed);
   }
   if (children) task_core::pass_on(*this, outer_ ? *outer_ : owner_->home->root);
@@ -103,6 +106,26 @@ scope* cancelled_scope(agent& a, unsigned uncaught) noexcept {
 
 scope* cancelled_scope_slowly(agent& a) noexcept {
   return cancelled_scope(a, static_cast<unsigned>(std::uncaught_exceptions()));
+}
+
+std::uint16_t outermost_depth(agent& a) noexcept {
+  const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
+  std::uint16_t depth = 0xffff;
+  for (const scope* s = a.innermost; s && uncaught <= s->uncaught() && !s->is_shield(); s = s->outer())
+    depth = s->depth();
+  return depth;
+}
+
+// The agent may have gone on to another task, whose waits have other numbers: the word is read before the id.
+void wake_off_loop(agent& a, const scope& s, std::uint64_t task_id) noexcept {
+  a.hint.store(true, std::memory_order_relaxed);
+  const auto word = a.word.load(std::memory_order_seq_cst);
+  if ((word & agent::state_mask) != agent::waiting || !a.cancellable.load(std::memory_order_seq_cst)) return;
+  if (a.task_id.load(std::memory_order_acquire) != task_id) return;
+  // A fiber off the loops is one of a simulation.
+  const bool heeds = is_fiber(a) ? cancelled_scope(a, static_cast<fiber_agent&>(a).uncaught()) != nullptr
+                                 : s.depth() >= a.reach.load(std::memory_order_relaxed);
+  if (heeds) decide(a, word, wake_reason::cancelled);
 }
 
 deadline deadline_of_scopes(agent& a) noexcept {

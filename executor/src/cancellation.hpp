@@ -26,6 +26,10 @@ inline void throw_if_cancelled_now(agent& a) {
 }
 /// The same as cancelled_scope() for a fiber that is parked with `uncaught` exceptions in flight; on its loop.
 scope* cancelled_scope(agent& a, unsigned uncaught) noexcept;
+/// What a wait off the loops that begins now is to say in agent::reach.
+std::uint16_t outermost_depth(agent& a) noexcept;
+/// `s`, a scope of an agent off the loops in its task `task_id`, has been marked: ends the agent's wait if it heeds s.
+void wake_off_loop(agent& a, const scope& s, std::uint64_t task_id) noexcept;
 /// The earliest deadline of the scopes that take effect on the calling agent.
 deadline deadline_of_scopes(agent& a) noexcept;
 /// After a wait that ended as cancelled.

@@ -37,16 +37,8 @@ thread_local bool tl_runs_for_weft = false;
 
 void print_error(const task_info& task, const std::exception_ptr& error) noexcept {
   try {
-    std::string what = "an exception that is no std::exception";
-    try {
-      std::rethrow_exception(error);
-    } catch (const std::exception& e) {
-      what = e.what();
-    } catch (const cancelled& c) {
-      what = std::string("cancelled (") + c.what() + ") by somebody else's scope";
-    } catch (...) {
-    }
-    std::fprintf(stderr, "weft: task %s failed and nobody took its error: %s\n", to_string(task).c_str(), what.c_str());
+    std::fprintf(stderr, "weft: task %s failed and nobody took its error: %s\n", to_string(task).c_str(),
+                 text_of(error).c_str());
   } catch (...) {
     std::fputs("weft: a task failed, and there is no memory to say more\n", stderr);
   }

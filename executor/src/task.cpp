@@ -128,6 +128,11 @@ namespace {
                           " loops");
 }
 
+void check_place(place where, const loop_core& here) {
+  if (where.what == place::how::on_loop && where.index >= here.runtime().loops()) [[unlikely]]
+    throw_no_such_loop(where.index, here.runtime().loops());
+}
+
 }  // namespace
 
 // The common case first, in a function of its own, small enough to be fast; the thread-locals are read directly, for
@@ -136,9 +141,7 @@ bool start_task(task_core& task, place where) {
   loop_core* const here = tl_loop;
   if (!here || here->is_pool()) [[unlikely]]
     return start_from_off_loops(task, where);
-  const bool stays = where.what == place::how::here || where.what == place::how::detached;
-  if (!stays && where.what == place::how::on_loop && where.index >= here->runtime().loops())
-    throw_no_such_loop(where.index, here->runtime().loops());
+  check_place(where, *here);
   agent* const spawner = where.what == place::how::detached ? nullptr : tl_agent;
   task.origin = here;
   task.own.id_ = here->next_id();
@@ -151,13 +154,45 @@ bool start_task(task_core& task, place where) {
   task.link_under(*parent);
   if (here->root.requested() || (spawner && spawner->hint.load(std::memory_order_relaxed))) [[unlikely]]
     task.ask_as_spawned(*here, parent == &here->root ? nullptr : spawner);
-  if (stays) [[likely]] {
+  if (where.what == place::how::here || where.what == place::how::detached) [[likely]] {
     task.home.store(here, std::memory_order_relaxed);
     here->ready(&task);
     return true;
   }
   start_elsewhere(task, where, *here);
   return where.what == place::how::on_loop && where.index == here->index();
+}
+
+// A child of a group: its record is kept where those of the others are.
+void start_in_group(task_core& task, place where) {
+  agent* const spawner = current_agent();
+  loop_core* const here = spawning_loop();
+  if (where.what == place::how::here) {
+    loop_core* const at = here ? here : spawner && spawner->task ? spawner->task->origin : nullptr;
+    if (at) where = {place::how::on_loop, at->index()};
+  }
+  if (here != task.group->origin) {
+    start_from_off_loops(task, where);
+    return;
+  }
+  check_place(where, *here);
+  task.own.id_ = here->next_id();
+  task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
+  task.join_group(spawner);
+  task.link_under(*task.group->parent);
+  if (const scope* s = task.group->cancelled_by()) task.ask(s->reason());
+  start_elsewhere(task, where, *here);
+}
+
+void task_core::join_group(const agent* spawner) noexcept {
+  inherit(spawner);
+  own.until_ = group->until;
+  origin = group->origin;
+}
+
+void task_core::cancel_children(const task_keeper& group, cancel_reason reason, std::uint64_t by) noexcept {
+  for (task_core* child = group.parent->children; child; child = child->next_sibling_)
+    if (child->group == &group) child->request_cancel(reason, by);
 }
 
 // Spawned inside a scope that is cancelled already, or while the runtime ends: it is never to start.
@@ -190,16 +225,20 @@ bool start_from_off_loops(task_core& task, place where) {
   }
   task_core* const parent = spawner ? spawner->task : nullptr;
   task.own.id_ = outside_id();
-  if (where.what != place::how::detached) {
-    task.inherit(spawner);
-    task.remember_parent(parent);
-  }
-  if (where.what == place::how::on_loop) {
+  if (where.what == place::how::on_loop)
     task.target_ = static_cast<std::uint8_t>(where.index + 1);
-    task.origin = parent ? parent->origin : &rt->loop(where.index);
-  } else {
-    task.origin = parent ? parent->origin : &rt->any_loop();
+  else
     task.to_steal_ = !parent || where.what == place::how::anywhere;
+  if (task.group) {
+    task.join_group(spawner);
+  } else {
+    if (where.what != place::how::detached) {
+      task.inherit(spawner);
+      task.remember_parent(parent);
+    }
+    task.origin = parent                              ? parent->origin
+                  : where.what == place::how::on_loop ? &rt->loop(where.index)
+                                                      : &rt->any_loop();
   }
   task.how = runnable::kind::call;
   task.origin->post(&task);
@@ -218,12 +257,18 @@ void runtime_core::start_main(task_core& task) {
 
 void start_off_loop(task_core& task, void (*submit)(task_core&)) {
   agent* const spawner = current_agent();
-  if (loop_core* here = spawning_loop()) {
-    task.origin = here;
+  if (loop_core* here = spawning_loop(); here && (!task.group || task.group->origin == here)) {
     task.own.id_ = here->next_id();
-    task.inherit(spawner);
     task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
-    task.link_under(spawner && spawner->innermost ? *spawner->innermost : here->root);
+    if (task.group) {
+      task.join_group(spawner);
+      task.link_under(*task.group->parent);
+      if (const scope* s = task.group->cancelled_by()) task.ask(s->reason());
+    } else {
+      task.origin = here;
+      task.inherit(spawner);
+      task.link_under(spawner && spawner->innermost ? *spawner->innermost : here->root);
+    }
     try {
       submit(task);
     } catch (...) {
@@ -236,9 +281,13 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
   runtime_core* const rt = &spawn_from_outside(here, "spawn_cpu() or spawn_blocking()");
   task_core* const parent = spawner ? spawner->task : nullptr;
   task.own.id_ = outside_id();
-  task.inherit(spawner);
-  task.remember_parent(parent);
-  task.origin = parent ? parent->origin : &rt->any_loop();
+  if (task.group) {
+    task.join_group(spawner);
+  } else {
+    task.inherit(spawner);
+    task.remember_parent(parent);
+    task.origin = parent ? parent->origin : &rt->any_loop();
+  }
   task.how = runnable::kind::call;
   task.hold();  // until the origin has heard of it; the task may have ended by then
   loop_core& origin = *task.origin;
@@ -268,10 +317,15 @@ void task_core::on_origin() noexcept {
   auto expected = stage::created;
   if (stage_.compare_exchange_strong(expected, stage::adopted, std::memory_order_acq_rel)) {
     runtime_core& rt = origin->runtime();
-    link_under(adopter_ && !adopter_->forgotten_ ? adopter_->own : origin->root);
+    link_under(group ? *group->parent : adopter_ && !adopter_->forgotten_ ? adopter_->own : origin->root);
     if (rt.closing()) rt.note_busy(*origin, true);
     rt.in_flight.fetch_sub(1, std::memory_order_seq_cst);
-    if (rt.closing() || (adopter_ && adopter_->own.requested())) ask_late();
+    // Cancellation that came while the record was on its way.
+    const scope* const late = group ? group->cancelled_by() : adopter_ ? &adopter_->own : nullptr;
+    if (rt.closing())
+      request_cancel(cancel_reason::shutdown, 0);
+    else if (late && late->requested())
+      request_cancel(late->reason(), late->by());
     forget_parent();
     if (flavour_ == flavour::fiber) {
       how = kind::start;
@@ -299,6 +353,11 @@ void task_core::on_origin() noexcept {
     origin->runtime().in_flight.fetch_sub(1, std::memory_order_seq_cst);
     release();  // of start_off_loop()
   }
+  forget();
+}
+
+void task_core::forget() noexcept {
+  if (group) group->ended(*this);
   release();
 }
 
@@ -419,7 +478,7 @@ void task_core::finished() noexcept {
     if (own.children) pass_on(own, here->root);
     if (origin == here) {
       unlink();
-      release();
+      forget();
       return;
     }
   }
@@ -438,12 +497,6 @@ bool task_core::ask(cancel_reason reason) noexcept {
   if (asked_.load(std::memory_order_relaxed) != 0) return false;
   return asked_.compare_exchange_strong(nobody, static_cast<std::uint8_t>(1 + static_cast<int>(reason)),
                                         std::memory_order_seq_cst);
-}
-
-// Cancellation that came while the record was on its way to its origin.
-void task_core::ask_late() noexcept {
-  const bool closing = origin->runtime().closing();
-  request_cancel(closing ? cancel_reason::shutdown : adopter_->own.reason(), closing ? 0 : adopter_->own.by());
 }
 
 struct cancel_message final : message {
@@ -484,15 +537,8 @@ void task_core::request_cancel(cancel_reason reason, std::uint64_t by) noexcept 
   if (cancel_unless_here(reason, by)) own.cancel_here(reason, by);
 }
 
-// The agent may have gone on to another task, whose waits have other numbers: the word is read before the id.
 void task_core::wake_off_loop() noexcept {
-  agent* const a = runs_on.load(std::memory_order_seq_cst);
-  if (!a) return;
-  a->hint.store(true, std::memory_order_relaxed);
-  const auto word = a->word.load(std::memory_order_seq_cst);
-  if ((word & agent::state_mask) != agent::waiting || !a->cancellable.load(std::memory_order_seq_cst)) return;
-  if (a->task_id.load(std::memory_order_acquire) != id()) return;
-  decide(*a, word, wake_reason::cancelled);
+  if (agent* const a = runs_on.load(std::memory_order_seq_cst)) detail::wake_off_loop(*a, own, id());
 }
 
 }  // namespace detail

@@ -292,6 +292,7 @@ wake_reason waiter::park_timed(deadline until, bool deaf) {
   a.home->disarm(timer);
   if (reason() == wake_reason::timed_out && until > inherited) {
     a.task->own.cancel_here(cancel_reason::deadline, 0);
+    a.hint.store(true, std::memory_order_relaxed);  // a simulated CPU task's scope does not know its fiber
     return wake_reason::cancelled;
   }
   return reason();
@@ -305,6 +306,7 @@ wake_reason waiter::park_off_loops(deadline until, bool deaf) {
   if (!deaf) {
     // Dekker with task_core::request_cancel(): `cancellable` is written before the scope is read; a canceller marks
     // the scope before it reads `cancellable`.
+    a.reach.store(detail::outermost_depth(a), std::memory_order_relaxed);
     a.cancellable.exchange(true, std::memory_order_seq_cst);
     if (detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled)) {
       a.cancellable.store(false, std::memory_order_relaxed);

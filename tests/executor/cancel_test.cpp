@@ -506,6 +506,31 @@ TEST(Shield, KeepsCancellationOut) {
   });
 }
 
+TEST(Shield, KeepsCancellationOutOfAWaitOffTheLoops) {
+  const auto body = [] {
+    for (int kind = 0; kind < 2; ++kind) {
+      std::atomic<bool> waits{false};
+      bool whole = false;
+      const auto shielded = [&] {
+        shield([&] {
+          waits = true;
+          sleep_for(5ms);
+          whole = true;
+        });
+        sleep_for(100s);
+      };
+      auto f = kind == 0 ? spawn_cpu(shielded) : spawn_blocking(shielded);
+      while (!waits) sleep_for(1ms);
+      sleep_for(1ms);
+      f.cancel();
+      EXPECT_THROW(f.get(), cancelled);
+      EXPECT_TRUE(whole);
+    }
+  };
+  weft::run(body);
+  simulate(body);
+}
+
 TEST(Unwinding, IgnoresScopesEnteredBeforeTheExceptionAndObeysThoseSince) {
   simulate([] {
     bool cleaned = false;

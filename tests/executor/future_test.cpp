@@ -266,5 +266,18 @@ TEST_P(Future, GivesWhatAFiberThrowsWithItsType) {
   });
 }
 
+TEST_P(Future, OfAPromiseMayBeCancelledWhileItIsSet) {
+  run([] {
+    for (int i = 0; i < 300; ++i) {
+      promise<int> p;
+      auto f = p.get_future();
+      std::thread outside([&] { EXPECT_NO_THROW(p.set_value(1)); });
+      f.cancel();
+      f.wait();
+      outside.join();
+    }
+  });
+}
+
 }  // namespace
 }  // namespace weft::testing

@@ -24,6 +24,7 @@ class runtime_core;
 struct place;
 bool start_task(task_core&, place);
 bool start_from_off_loops(task_core&, place);
+void start_in_group(task_core&, place);
 void start_off_loop(task_core&, void (*)(task_core&));
 
 /// One level of the cancellation tree: a task's own scope (in its record), or a block (on its frame).
@@ -39,7 +40,8 @@ class scope {
 
   /// Makes it the innermost scope of the calling agent. Throws wait_in_algorithm in the body of an algorithm.
   void enter(agent& who, deadline until, bool shield);
-  /// Leaves it; children that are still running pass to the scope around it.
+  /// Leaves it, even if scopes that were entered since are still there; children that are still running pass to the
+  /// scope around it.
   void leave() noexcept;
 
   [[nodiscard]] bool requested() const noexcept { return requested_.load(std::memory_order_acquire); }
@@ -51,6 +53,8 @@ class scope {
   [[nodiscard]] unsigned uncaught() const noexcept { return uncaught_; }
   [[nodiscard]] deadline until() const noexcept { return until_; }
   [[nodiscard]] agent* owner() const noexcept { return owner_; }
+  /// How many scopes of its owner are around it.
+  [[nodiscard]] std::uint16_t depth() const noexcept { return depth_; }
 
   /// Marks it. True the first time.
   bool mark(cancel_reason reason, std::uint64_t by) noexcept;
@@ -67,6 +71,7 @@ class scope {
   friend class runtime_core;
   friend bool start_task(task_core&, place);
   friend bool start_from_off_loops(task_core&, place);
+  friend void start_in_group(task_core&, place);
   friend void start_off_loop(task_core&, void (*)(task_core&));
 
   std::uint64_t id_ = 0;
@@ -75,6 +80,7 @@ class scope {
   deadline until_;
   std::atomic<std::uint64_t> by_{0};
   std::uint16_t uncaught_ = 0;
+  std::uint16_t depth_ = 0;
   bool shield_ = false;
   std::atomic<cancel_reason> reason_{cancel_reason::user};
   std::atomic<bool> requested_{false};

@@ -2,8 +2,13 @@
 // The errors weft throws. Each says what happened, where, and what to do.
 
 #include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace weft {
 
@@ -120,5 +125,45 @@ class out_of_stacks : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// Several errors at once, in the order in which they came. One that holds another group keeps it as it is.
+class exception_group : public std::runtime_error {
+ public:
+  explicit exception_group(std::vector<std::exception_ptr> errors);
+
+  [[nodiscard]] std::span<const std::exception_ptr> exceptions() const noexcept { return *errors_; }
+
+  /// Python's except*: the errors that are an E, and the others; groups inside are taken apart. Handle the first, then
+  /// rethrow() the second.
+  template <class E>
+  [[nodiscard]] std::pair<std::vector<std::exception_ptr>, std::vector<std::exception_ptr>> split() const {
+    std::pair<std::vector<std::exception_ptr>, std::vector<std::exception_ptr>> parts;
+    for (const std::exception_ptr& error : flat()) (is<E>(error) ? parts.first : parts.second).push_back(error);
+    return parts;
+  }
+
+  /// Throws what these errors come to: nothing for none, the one, or a group.
+  static void rethrow(std::vector<std::exception_ptr> errors);
+
+ private:
+  template <class E>
+  static bool is(const std::exception_ptr& error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const E&) {
+      return true;
+    } catch (...) {
+      return false;
+    }
+  }
+  [[nodiscard]] std::vector<std::exception_ptr> flat() const;
+
+  std::shared_ptr<const std::vector<std::exception_ptr>> errors_;  // shared: a copy of an exception must not throw
+};
+
+namespace detail {
+/// What an error says of itself, for reports.
+std::string text_of(const std::exception_ptr& error);
+}  // namespace detail
 
 }  // namespace weft

@@ -1,6 +1,7 @@
 #pragma once
 // All of weft::executor.
 
+#include "weft/as_completed.hpp"
 #include "weft/barrier.hpp"
 #include "weft/broadcast.hpp"
 #include "weft/cancel.hpp"
@@ -17,8 +18,10 @@
 #include "weft/latch.hpp"
 #include "weft/lazy.hpp"
 #include "weft/loop.hpp"
+#include "weft/map_bounded.hpp"
 #include "weft/mutex.hpp"
 #include "weft/promise.hpp"
+#include "weft/race.hpp"
 #include "weft/result.hpp"
 #include "weft/runtime.hpp"
 #include "weft/select.hpp"
@@ -28,7 +31,9 @@
 #include "weft/spawn.hpp"
 #include "weft/stack.hpp"
 #include "weft/statistics.hpp"
+#include "weft/task_group.hpp"
 #include "weft/this_fiber.hpp"
 #include "weft/timeout.hpp"
+#include "weft/wait.hpp"
 #include "weft/waiter.hpp"
 #include "weft/watch.hpp"

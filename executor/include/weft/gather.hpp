@@ -25,17 +25,13 @@ namespace detail {
 
 class gather_core;
 
-/// One future that a gather waits for.
-struct gather_input : wait_node {
-  enum class stage : std::uint8_t { linked, fired, dead };  ///< dead: called off, but perhaps still in the list
+/// One future that a combinator waits for.
+struct combined_input : wait_node {
+  combined_input() = default;
+  combined_input(combined_input&& other) noexcept : what(std::exchange(other.what, nullptr)), owned(other.owned) {}
 
-  gather_input() = default;
-  gather_input(gather_input&& other) noexcept : what(std::exchange(other.what, nullptr)), owned(other.owned) {}
-
-  std::atomic<stage> at{stage::linked};
-  gather_core* gather = nullptr;
-  future_core* what = nullptr;  ///< a handle, dropped when the gather is done
-  bool owned = false;           ///< cancelled and awaited when a sibling fails
+  future_core* what = nullptr;  ///< a handle, dropped when the combinator is done with it
+  bool owned = false;           ///< cancelled and awaited when its result is not wanted any more
 
   template <class T>
   void take(future<T>&& f) {
@@ -45,15 +41,33 @@ struct gather_input : wait_node {
   }
 };
 
-/// Counts its inputs down, and on the first failure calls the owned ones off. Runs on whichever thread an input ends.
+struct gather_input : combined_input {
+  enum class stage : std::uint8_t { linked, fired, dead };  ///< dead: called off, but perhaps still in the list
+
+  gather_input() = default;
+  gather_input(gather_input&& other) noexcept : combined_input(std::move(other)) {}
+
+  std::atomic<stage> at{stage::linked};
+  gather_core* gather = nullptr;
+};
+
+/// Counts its inputs down, and when one decides the outcome calls the other owned ones off. Runs on whichever thread an
+/// input ends.
 ///
-///   linking --> linked --> failed      Whoever moves it to `failed` while it is `linked` calls the others off;
-///        \_________________^           if it was still `linking`, the linking thread does, when it is through.
+///   linking --> linked --> decided     Whoever moves it to `decided` while it is `linked` calls the others off;
+///        \_________________^            if it was still `linking`, the linking thread does, when it is through.
 class gather_core {
  public:
+  /// What an input must be to decide the outcome for all.
+  enum class decides : std::uint8_t { failure, success, none };
+
   /// Starts waiting. `finish` is called once, when every input that counts has ended.
-  void start(std::span<gather_input> inputs, bool fail_fast) noexcept;
+  void start(std::span<gather_input> inputs, decides what) noexcept;
   void cancel(cancel_reason reason, std::uint64_t by) noexcept;
+
+  [[nodiscard]] std::span<gather_input> inputs() const noexcept { return inputs_; }
+  /// The input that decided; null for none.
+  [[nodiscard]] gather_input* first() const noexcept { return first_; }
 
  protected:
   gather_core() = default;
@@ -63,29 +77,27 @@ class gather_core {
   virtual void hold() noexcept = 0;
   virtual void release() noexcept = 0;
 
-  [[nodiscard]] std::span<gather_input> inputs() const noexcept { return inputs_; }
-  /// The error to give: the first input's, or a cancellation of the gather itself; null if all went well.
-  [[nodiscard]] std::exception_ptr error() const noexcept;
-  /// True when it, or the input that failed first, was cancelled.
-  [[nodiscard]] bool was_cancelled() const noexcept {
-    return phase_ == phase::failed && (!first_ || first_->what->was_cancelled());
-  }
+  /// The error to give: the first input's, all inputs', or a cancellation of the gather itself; null if all went well.
+  [[nodiscard]] std::exception_ptr error() const;
+  /// True when it, or what made it fail, was cancelled.
+  [[nodiscard]] bool was_cancelled() const noexcept;
   void drop_inputs() noexcept;
 
  private:
-  enum class phase : std::uint8_t { linking, linked, failed };
+  enum class phase : std::uint8_t { linking, linked, decided };
 
   static void fired(wait_node& n) noexcept;
   void ended(gather_input& input) noexcept;
-  void fail(gather_input* first, cancel_reason reason, std::uint64_t by) noexcept;
+  void decide(gather_input* first, cancel_reason reason, std::uint64_t by) noexcept;
   void call_off() noexcept;
   void count_down() noexcept;
+  [[nodiscard]] bool decided() const noexcept { return phase_.load(std::memory_order_acquire) == phase::decided; }
 
   std::span<gather_input> inputs_;
   std::atomic<std::size_t> pending_{0};
   std::atomic<phase> phase_{phase::linking};
-  std::atomic<bool> failing_{false};
-  bool fail_fast_ = true;
+  std::atomic<bool> deciding_{false};
+  decides decides_ = decides::failure;
   cancel_reason reason_ = cancel_reason::sibling_failed;
   std::uint64_t by_ = 0;
   gather_input* first_ = nullptr;
@@ -120,27 +132,25 @@ class gather_state final : public future_state<R>, private gather_core {
 
   explicit gather_state(storage inputs) : future_state<R>(1 + future_core::one_hold), storage_(std::move(inputs)) {}
 
-  future<R> begin(bool fail_fast) noexcept {
+  future<R> begin(decides what) noexcept {
     auto handle = future_access::adopt<R>(this);
-    gather_core::start(storage_, fail_fast);
+    gather_core::start(storage_, what);
     return handle;
   }
 
  private:
   void finish() noexcept override {
-    if (auto failure = error()) {
-      const bool called_off = was_cancelled();
-      drop_inputs();
-      this->set_error(std::move(failure), called_off);
-    } else {
-      try {
-        emplace_result(*static_cast<future_state<R>*>(this), [this]() -> R { return Collect()(storage_); });
-        drop_inputs();
-      } catch (...) {
-        drop_inputs();
-        this->set_error(std::current_exception(), false);
-      }
+    std::exception_ptr failure;
+    bool called_off = was_cancelled();
+    try {
+      failure = error();
+      if (!failure) emplace_result(*static_cast<future_state<R>*>(this), [this]() -> R { return Collect()(*this); });
+    } catch (...) {
+      failure = std::current_exception();
+      called_off = false;
     }
+    drop_inputs();
+    if (failure) this->set_error(std::move(failure), called_off);
     this->publish();
     this->drop_hold();
   }
@@ -156,48 +166,38 @@ class gather_state final : public future_state<R>, private gather_core {
 template <class... T>
 struct collect_values {
   template <std::size_t... I>
-  static auto make(std::array<gather_input, sizeof...(T)>& in, std::index_sequence<I...>) {
+  static auto make([[maybe_unused]] std::span<gather_input> in, std::index_sequence<I...>) {
     return std::tuple<value_or_unit<T>...>{take_value<T>(in[I])...};
   }
-  auto operator()(std::array<gather_input, sizeof...(T)>& in) const {
-    return make(in, std::index_sequence_for<T...>());
-  }
-};
-template <>
-struct collect_values<> {
-  auto operator()(std::array<gather_input, 0>&) const { return std::tuple<>(); }
+  auto operator()(gather_core& g) const { return make(g.inputs(), std::index_sequence_for<T...>()); }
 };
 
 template <class... T>
 struct collect_results {
   template <std::size_t... I>
-  static auto make(std::array<gather_input, sizeof...(T)>& in, std::index_sequence<I...>) {
+  static auto make([[maybe_unused]] std::span<gather_input> in, std::index_sequence<I...>) {
     return std::tuple<result<T>...>{take_result<T>(in[I])...};
   }
-  auto operator()(std::array<gather_input, sizeof...(T)>& in) const {
-    return make(in, std::index_sequence_for<T...>());
-  }
+  auto operator()(gather_core& g) const { return make(g.inputs(), std::index_sequence_for<T...>()); }
 };
-template <>
-struct collect_results<> : collect_values<> {};
 
 template <class T>
 struct collect_vector {
-  auto operator()(std::vector<gather_input>& in) const {
+  auto operator()(gather_core& g) const {
     if constexpr (!std::is_void_v<T>) {
       std::vector<T> out;
-      out.reserve(in.size());
-      for (auto& input : in) out.push_back(take_value<T>(input));
+      out.reserve(g.inputs().size());
+      for (auto& input : g.inputs()) out.push_back(take_value<T>(input));
       return out;
     }
   }
 };
 template <class T>
 struct collect_result_vector {
-  auto operator()(std::vector<gather_input>& in) const {
+  auto operator()(gather_core& g) const {
     std::vector<result<T>> out;
-    out.reserve(in.size());
-    for (auto& input : in) out.push_back(take_result<T>(input));
+    out.reserve(g.inputs().size());
+    for (auto& input : g.inputs()) out.push_back(take_result<T>(input));
     return out;
   }
 };
@@ -234,9 +234,9 @@ std::array<gather_input, sizeof...(A)> make_inputs(std::source_location site, A&
   return inputs;
 }
 
-template <class R>
-std::vector<gather_input> make_range_inputs(std::source_location site, R&& range) {
-  std::vector<gather_input> inputs;
+template <class Input, class R>
+std::vector<Input> make_range_inputs(std::source_location site, R&& range) {
+  std::vector<Input> inputs;
   if constexpr (std::ranges::sized_range<R>) inputs.reserve(std::ranges::size(range));
   try {
     for (auto&& element : range) {
@@ -266,7 +266,8 @@ template <detail::gatherable... A>
 auto gather(A&&... a) {
   using R = std::tuple<value_or_unit<detail::gathered_t<A>>...>;
   using state = detail::gather_state<R, detail::collect_values<detail::gathered_t<A>...>, sizeof...(A)>;
-  return (new state(detail::make_inputs(std::source_location::current(), std::forward<A>(a)...)))->begin(true);
+  return (new state(detail::make_inputs(std::source_location::current(), std::forward<A>(a)...)))
+      ->begin(detail::gather_core::decides::failure);
 }
 
 /// gather over a range: a future of a vector, in the range's order; of `void` for futures of `void`. An rvalue range
@@ -276,7 +277,8 @@ auto gather(Range&& range, std::source_location site = std::source_location::cur
   using T = detail::gathered_t<detail::element_t<Range>>;
   using R = std::conditional_t<std::is_void_v<T>, void, std::vector<value_or_unit<T>>>;
   using state = detail::gather_state<R, detail::collect_vector<T>, std::dynamic_extent>;
-  return (new state(detail::make_range_inputs(site, std::forward<Range>(range))))->begin(true);
+  return (new state(detail::make_range_inputs<detail::gather_input>(site, std::forward<Range>(range))))
+      ->begin(detail::gather_core::decides::failure);
 }
 
 /// Waits for all and gives a result<T> each, value or error (asyncio's return_exceptions=True); fails for none.
@@ -285,7 +287,8 @@ template <detail::gatherable... A>
 auto gather_results(A&&... a) {
   using R = std::tuple<result<detail::gathered_t<A>>...>;
   using state = detail::gather_state<R, detail::collect_results<detail::gathered_t<A>...>, sizeof...(A)>;
-  return (new state(detail::make_inputs(std::source_location::current(), std::forward<A>(a)...)))->begin(false);
+  return (new state(detail::make_inputs(std::source_location::current(), std::forward<A>(a)...)))
+      ->begin(detail::gather_core::decides::none);
 }
 
 /// gather_results over a range: a future of a vector of result<T>.
@@ -293,7 +296,8 @@ template <detail::gatherable_range Range>
 auto gather_results(Range&& range, std::source_location site = std::source_location::current()) {
   using T = detail::gathered_t<detail::element_t<Range>>;
   using state = detail::gather_state<std::vector<result<T>>, detail::collect_result_vector<T>, std::dynamic_extent>;
-  return (new state(detail::make_range_inputs(site, std::forward<Range>(range))))->begin(false);
+  return (new state(detail::make_range_inputs<detail::gather_input>(site, std::forward<Range>(range))))
+      ->begin(detail::gather_core::decides::none);
 }
 
 }  // namespace weft

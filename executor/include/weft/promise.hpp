@@ -2,6 +2,7 @@
 // The writing end of a future, for results that come from elsewhere: a callback, a foreign thread.
 
 #include <atomic>
+#include <cstdint>
 #include <exception>
 #include <utility>
 
@@ -16,10 +17,16 @@ class promised final : public future_state<T> {
  public:
   promised() noexcept : future_state<T>(future_core::one_hold) { this->reports_ = false; }
 
-  /// True for the one caller that may set the outcome.
-  [[nodiscard]] bool claim() noexcept { return !claimed_.exchange(true, std::memory_order_acq_rel); }
-  [[nodiscard]] bool claimed() const noexcept { return claimed_.load(std::memory_order_acquire); }
-  [[nodiscard]] bool abandoned() const noexcept { return abandoned_.load(std::memory_order_acquire); }
+  /// True for the one caller that may set the outcome. One transition: a setter that comes second must know by whom it
+  /// was forestalled.
+  enum class claim_by : std::uint8_t { nobody, setter, canceller };
+  [[nodiscard]] bool claim(claim_by who = claim_by::setter) noexcept {
+    auto nobody = claim_by::nobody;
+    return claimed_.compare_exchange_strong(nobody, who, std::memory_order_acq_rel);
+  }
+  [[nodiscard]] bool abandoned() const noexcept {
+    return claimed_.load(std::memory_order_acquire) == claim_by::canceller;
+  }
   void finish() noexcept { this->publish(); }
   void finish(std::exception_ptr error, bool was_cancelled) noexcept {
     this->set_error(std::move(error), was_cancelled);
@@ -28,18 +35,14 @@ class promised final : public future_state<T> {
 
   void request_cancel(cancel_reason reason, std::uint64_t by) noexcept override {
     this->add_hold();
-    if (claim()) {
-      abandoned_.store(true, std::memory_order_release);
-      finish(std::make_exception_ptr(cancelled(reason, 0, by)), true);
-    }
+    if (claim(claim_by::canceller)) finish(std::make_exception_ptr(cancelled(reason, 0, by)), true);
     this->drop_hold();
   }
   [[nodiscard]] task_info producer() const override { return {}; }
 
  private:
   void destroy() noexcept override { delete this; }
-  std::atomic<bool> claimed_{false};
-  std::atomic<bool> abandoned_{false};
+  std::atomic<claim_by> claimed_{claim_by::nobody};
 };
 
 }  // namespace detail

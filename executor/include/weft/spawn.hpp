@@ -48,6 +48,7 @@ class spawned final : public future_state<T>, public task_core {
     this->set_error(std::move(error), was_cancelled);
     this->publish();
   }
+  future_core& state() noexcept override { return *this; }
   void hold() noexcept override { this->add_hold(); }
   void release() noexcept override { this->drop_hold(); }
   void request_cancel(cancel_reason reason, std::uint64_t by) noexcept override {

@@ -29,6 +29,26 @@ struct place {
   unsigned index = 0;
 };
 
+class future_core;
+
+/// What a record knows of the task_group it belongs to. All its children are kept by one loop.
+///
+/// Who may touch what: the fields are set when it is made; ended() and cancelled_by() are called on the loop `origin`.
+class task_keeper {
+ public:
+  loop_core* origin = nullptr;
+  scope* parent = nullptr;  ///< whose list the children are in
+  deadline until;           ///< what they inherit
+
+  /// A child has ended, and its record is about to go.
+  virtual void ended(task_core& child) noexcept = 0;
+  /// The scope that a new child would be cancelled with at once; null for none.
+  [[nodiscard]] virtual const scope* cancelled_by() const noexcept = 0;
+
+ protected:
+  ~task_keeper() = default;
+};
+
 /// A task's record from its spawn to its end. Belongs to two loops at the most:
 ///   home    where it runs (for a fiber); set when it starts, for good.
 ///   origin  the loop that spawned it, directly or through CPU tasks and threads: keeps it in its parent's list of
@@ -56,6 +76,12 @@ class task_core : public runnable {
   /// The record was made but could not be started.
   void never_started() noexcept;
 
+  /// The future that it makes ready.
+  [[nodiscard]] virtual future_core& state() noexcept = 0;
+
+  /// Asks all children of a group to end; on the loop of its origin.
+  static void cancel_children(const task_keeper& group, cancel_reason reason, std::uint64_t by) noexcept;
+
   /// What the record is told on its origin's loop: adopt it, or forget it.
   void on_origin() noexcept;
   /// Runs the body on the calling agent, on the CPU pool or a blocking thread.
@@ -82,6 +108,7 @@ class task_core : public runnable {
   friend class runtime_core;
   friend bool start_task(task_core&, place);
   friend bool start_from_off_loops(task_core&, place);
+  friend void start_in_group(task_core&, place);
   friend void start_elsewhere(task_core&, place, loop_core&) noexcept;
   friend void start_off_loop(task_core&, void (*)(task_core&));
 
@@ -94,7 +121,8 @@ class task_core : public runnable {
   bool ask(cancel_reason reason) noexcept;
   bool cancel_unless_here(cancel_reason reason, std::uint64_t by) noexcept;
   void wake_off_loop() noexcept;
-  void ask_late() noexcept;
+  void forget() noexcept;
+  void join_group(const agent* spawner) noexcept;
   void remember_parent(task_core* parent) noexcept;
   void forget_parent() noexcept;
   void ask_as_spawned(loop_core& here, agent* spawner) noexcept;
@@ -115,6 +143,7 @@ class task_core : public runnable {
  public:
   std::atomic<loop_core*> home{nullptr};
   loop_core* origin = nullptr;
+  task_keeper* group = nullptr;
   scope own;
   std::atomic<agent*> runs_on{nullptr};
 
@@ -132,6 +161,8 @@ void start_elsewhere(task_core& task, place where, loop_core& here) noexcept;
 /// Hands a new record to the runtime. True when the task stays on the caller's loop. Throws no_runtime,
 /// std::out_of_range (no such loop); then nothing was spawned.
 bool start_task(task_core& task, place where);
+/// The same for a task whose `group` is set.
+void start_in_group(task_core& task, place where);
 
 }  // namespace detail
 }  // namespace weft

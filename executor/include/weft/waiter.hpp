@@ -49,12 +49,13 @@ struct agent : runnable {
   //   word         the agent starts and ends a wait; wakers decide it, a fiber's own loop with a plain store, others
   //                with a CAS.
   //   hint         set by whoever cancels a scope the agent may be in; cleared by the agent.
-  //   cancellable  written by the agent before a wait; read by cancellers of CPU tasks and threads.
+  //   cancellable, reach  written by the agent before a wait; read by cancellers of CPU tasks and threads.
   //   the atomics under "for reports"  written by the agent, read by anybody, without order.
   //   the rest     the agent; for a parked fiber also its loop.
   std::atomic<std::uint64_t> word{0};
   std::atomic<bool> hint{false};
   std::atomic<bool> cancellable{false};
+  std::atomic<std::uint16_t> reach{0};  ///< off the loops: the depth of the outermost scope whose cancellation it heeds
   const kind what;
   std::uint8_t shields = 0;
   std::uint8_t turn = 0;  ///< counts checkpoints that did not switch
