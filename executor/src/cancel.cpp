@@ -47,7 +47,7 @@ void scope::leave() noexcept {
   owner_->innermost = outer_;
   if (shield_) --owner_->shields;
   if (requested() && !shield_) {
-    bool still = false;
+    bool still = owner_->watch != nullptr;
     for (const scope* s = outer_; s; s = s->outer_) still |= s->requested();
     owner_->hint.store(still, std::memory_order_relaxed);
   }
@@ -105,6 +105,11 @@ scope* cancelled_scope_slowly(agent& a) noexcept {
   return cancelled_scope(a, static_cast<unsigned>(std::uncaught_exceptions()));
 }
 
+[[gnu::cold]] scope* cancelled_before_parking(agent& a) noexcept {
+  if (a.watch) a.watch->reached(a, true);
+  return cancelled_scope_slowly(a);
+}
+
 deadline deadline_of_scopes(agent& a) noexcept {
   const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
   const scope* s = a.innermost;
@@ -129,6 +134,7 @@ deadline inherited_deadline(agent& a) noexcept {
 }
 
 void throw_if_cancelled(agent& a) {
+  if (a.watch) a.watch->reached(a, false);
   if (scope* s = cancelled_scope(a)) throw_scope(a, *s);
 }
 

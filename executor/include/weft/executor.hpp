@@ -18,6 +18,7 @@
 #include "weft/spawn.hpp"
 #include "weft/stack.hpp"
 #include "weft/statistics.hpp"
+#include "weft/testing/cancel_everywhere.hpp"
 #include "weft/this_fiber.hpp"
 #include "weft/timeout.hpp"
 #include "weft/waiter.hpp"
