@@ -1,6 +1,7 @@
 #pragma once
 // All of weft::executor.
 
+#include "weft/await.hpp"
 #include "weft/cancel.hpp"
 #include "weft/config.hpp"
 #include "weft/cpu_pool.hpp"
