@@ -4,6 +4,7 @@
 #include "weft/await.hpp"
 #include "weft/cancel.hpp"
 #include "weft/config.hpp"
+#include "weft/coroutine.hpp"
 #include "weft/cpu_pool.hpp"
 #include "weft/deadline.hpp"
 #include "weft/error.hpp"
