@@ -11,6 +11,7 @@
 #include "weft/future.hpp"
 #include "weft/gather.hpp"
 #include "weft/inspect.hpp"
+#include "weft/interval.hpp"
 #include "weft/lazy.hpp"
 #include "weft/loop.hpp"
 #include "weft/promise.hpp"
