@@ -45,7 +45,7 @@ FLOORS = {
         # 6 pools
         {"public": "cpu_pool blocking_pool bind cpu_context", "private": "cpu_runner cpu_pool_standin"},
         # 7 tasks
-        {"public": "lazy spawn timeout gather race wait as_completed map_bounded task_group coroutine await", "private": ""},
+        {"public": "lazy spawn timeout gather race wait as_completed map_bounded task_group await coroutine", "private": ""},
         # 8 runtime
         {"public": "statistics inspect runtime simulation testing/cancel_everywhere testing/contract testing/locks testing/channels", "private": "inspect_core stack_trace watchdog"},
         # 9 roof

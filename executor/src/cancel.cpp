@@ -50,7 +50,7 @@ void scope::leave() noexcept {
   *at = outer_;
   if (shield_) --owner_->shields;
   if (requested() && !shield_) {
-    bool still = false;
+    bool still = owner_->watch != nullptr;
     for (const scope* s = owner_->innermost; s; s = s->outer_) still |= s->requested();
     owner_->hint.store(still, std::memory_order_relaxed);
   }
@@ -128,6 +128,11 @@ void wake_off_loop(agent& a, const scope& s, std::uint64_t task_id) noexcept {
   if (heeds) decide(a, word, wake_reason::cancelled);
 }
 
+[[gnu::cold]] scope* cancelled_before_parking(agent& a) noexcept {
+  if (a.watch) a.watch->reached(a, true);
+  return cancelled_scope_slowly(a);
+}
+
 deadline deadline_of_scopes(agent& a) noexcept {
   const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
   const scope* s = a.innermost;
@@ -152,6 +157,7 @@ deadline inherited_deadline(agent& a) noexcept {
 }
 
 void throw_if_cancelled(agent& a) {
+  if (a.watch) a.watch->reached(a, false);
   if (scope* s = cancelled_scope(a)) throw_scope(a, *s);
 }
 

@@ -174,7 +174,13 @@ bool future_core::wait_for_it(agent& who, deadline until, bool deaf, bool only_h
     head_.store(reinterpret_cast<std::uintptr_t>(static_cast<wait_node*>(&n)) | only, std::memory_order_relaxed);
   else if (!n.link(*this))
     return true;
-  const wake_reason how = deaf ? w.suspend_shielded(until) : w.suspend(until);
+  wake_reason how;
+  try {
+    how = deaf ? w.suspend_shielded(until) : w.suspend(until);
+  } catch (...) {  // it could not be suspended
+    n.leave(*this);
+    throw;
+  }
   if (how == wake_reason::woken) return true;
   n.leave(*this);
   if (how == wake_reason::cancelled) throw_cancelled(waiting_agent());

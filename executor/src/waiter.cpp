@@ -259,7 +259,8 @@ wake_reason waiter::park(deadline until, bool deaf) {
   using detail::agent;
   agent& a = agent_;
   if (a.what != agent::kind::fiber) return park_off_loops(until, deaf);
-  if (!deaf && detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled))
+  if (!deaf && detail::may_be_cancelled(a) && detail::cancelled_before_parking(a) &&
+      detail::decide_own(a, word_, wake_reason::cancelled))
     return wake_reason::cancelled;
   a.turn = 0;
   a.cancellable.store(!deaf, std::memory_order_relaxed);

@@ -51,6 +51,32 @@ TEST(Memory, TheTwoEndsMayBeOnTwoLoops) {
   });
 }
 
+TEST(Memory, CancelledAtEachPlaceAReadOrWriteLosesNoByte) {
+  for (const bool reads : {true, false}) {
+    testing::expect_cancel_safe([reads](testing::cancel_probe& probe) {
+      auto [one, other] = memory_pair(8);
+      const std::string sent = "a line of text\n";
+      std::string got;
+      std::size_t written = 0;
+      const auto write = [&, &s = one] {
+        while (written < sent.size()) written += s.write_some(std::as_bytes(std::span(sent).subspan(written)));
+      };
+      const auto read = [&, &s = other] { got = s.read_until("\n"); };
+      auto partner = reads ? spawn(write) : spawn(read);
+      if (reads)
+        probe.cancelled_task(read);
+      else
+        probe.cancelled_task(write);
+      probe.check([&, &s = other] {
+        if (reads && got.empty()) read();
+        if (!reads) write();
+        partner.get();
+        return got == sent && s.buffered().empty();
+      });
+    });
+  }
+}
+
 TEST(Memory, CancellingAtAnyPointLosesNothing) {
   simulate([] {
     auto [one, other] = memory_pair(8);

@@ -48,6 +48,20 @@ inline std::uint64_t seeds() {
   return text ? std::strtoull(text, nullptr, 10) : by_default;
 }
 
+/// How many allocations by operator new live now; always 0 under a sanitizer, which looks for leaks itself.
+std::int64_t live_allocations() noexcept;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool counts_allocations = false;
+#else
+inline constexpr bool counts_allocations = true;
+#endif
+
+/// cancel_everywhere with a look at allocations.
+inline std::size_t expect_cancel_safe(const std::function<void(cancel_probe&)>& test,
+                                      std::source_location site = std::source_location::current()) {
+  return cancel_everywhere(test, {.live_allocations = &live_allocations}, site);
+}
+
 /// Runs the body over many seeds on two simulated loops. A failed expectation names the seed.
 inline void simulate(const std::function<void()>& body, config c = {.loops = 2},
                      std::source_location site = std::source_location::current()) {

@@ -2,12 +2,14 @@
 // All of weft::executor.
 
 #include "weft/as_completed.hpp"
+#include "weft/await.hpp"
 #include "weft/barrier.hpp"
 #include "weft/broadcast.hpp"
 #include "weft/cancel.hpp"
 #include "weft/channel.hpp"
 #include "weft/condition_variable.hpp"
 #include "weft/config.hpp"
+#include "weft/coroutine.hpp"
 #include "weft/cpu_pool.hpp"
 #include "weft/deadline.hpp"
 #include "weft/error.hpp"
@@ -15,6 +17,7 @@
 #include "weft/future.hpp"
 #include "weft/gather.hpp"
 #include "weft/inspect.hpp"
+#include "weft/interval.hpp"
 #include "weft/latch.hpp"
 #include "weft/lazy.hpp"
 #include "weft/loop.hpp"

@@ -31,6 +31,7 @@ enum class wake_reason : std::uint8_t { woken = 2, timed_out = 3, cancelled = 4 
 
 namespace detail {
 
+class cancel_watch;
 class loop_core;
 class scope;
 class task_core;
@@ -63,6 +64,7 @@ struct agent : runnable {
   task_core* task = nullptr;
   scope* innermost = nullptr;
   void (*deliver)(agent&) noexcept = nullptr;  ///< resumes an agent that is no fiber
+  cancel_watch* watch = nullptr;               ///< of a test that looks at its cancellation
 
   // For reports.
   std::atomic<std::uint64_t> task_id{0};
