@@ -9,6 +9,7 @@
 #include <string>
 
 #include "weft/executor.hpp"
+#include "weft/testing/cancel_everywhere.hpp"
 
 namespace weft::testing {
 

@@ -33,7 +33,7 @@ struct winner_of {
 
   type operator()(gather_core& g) const {
     if constexpr (!alike)
-      return take[g.first() - g.inputs().data()](*g.first());
+      return take[static_cast<std::size_t>(g.first() - g.inputs().data())](*g.first());
     else if constexpr (!std::is_void_v<First>)
       return take_value<First>(*g.first());
   }

@@ -44,7 +44,7 @@ std::string describe(const std::vector<place_in_task>& places, std::size_t i) {
   return "at a checkpoint";
 }
 
-std::string text_of(const std::exception_ptr& error) {
+std::string outcome_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
@@ -204,7 +204,7 @@ std::size_t cancel_everywhere(const std::function<void(cancel_probe&)>& test, co
               try {
                 one.main(test, options.settle);
               } catch (...) {
-                failure = explain(target, detail::text_of(std::current_exception()));
+                failure = explain(target, detail::outcome_of(std::current_exception()));
                 print(*failure);
                 throw;
               }

@@ -15,12 +15,13 @@
 #include "weft/future.hpp"
 #include "weft/gather.hpp"
 #include "weft/spawn.hpp"
+#include "weft/task_group.hpp"
 #include "weft/testing/contract.hpp"
 #include "weft/this_fiber.hpp"
 
 namespace weft::testing {
 
-namespace detail {
+namespace rules {
 
 using namespace std::chrono_literals;
 
@@ -42,27 +43,36 @@ class tally {
   int count_ = 0;
 };
 
+template <class F>
+bool is_refused(F f) {
+  try {
+    f();
+    return false;
+  } catch (const channel_closed&) {
+    return true;
+  }
+}
+
 template <class C>
 void loses_no_message(std::size_t capacity) {
   constexpr int each = 6;
   C ch(capacity);
   tally all(3, each);
-  std::vector<future<void>> senders;
+  task_group g;
   for (int s = 0; s < 3; ++s)
-    senders.push_back(spawn(on_loop(static_cast<unsigned>(s) % loop_count()), [&, s] {
+    g.spawn(on_loop(static_cast<unsigned>(s) % loop_count()), [&, s] {
       for (int i = 0; i < each; ++i) {
         ch.send(s * each + i);
         if (i % 2 == s % 2) sleep_for(1ms);
       }
-    }));
-  auto receiver = spawn(on_loop(loop_count() - 1), [&] {
+    });
+  g.spawn(on_loop(loop_count() - 1), [&] {
     for (int i = 0; i < 3 * each; ++i) {
       all.got(ch.recv());
       if (i % 4 == 0) sleep_for(1ms);
     }
   });
-  gather(std::move(senders)).get();
-  receiver.get();
+  g.join();
   require(all.count() == 3 * each, "every message arrives");
   require(!ch.try_recv(), "nothing is left");
 }
@@ -71,7 +81,8 @@ template <class C>
 void bounds_its_senders() {
   C ch(2);
   int sent = 0;
-  auto sender = spawn([&] {
+  task_group g;
+  g.spawn([&] {
     for (int i = 0; i < 5; ++i) {
       ch.send(i);
       ++sent;
@@ -83,14 +94,15 @@ void bounds_its_senders() {
   sleep_for(1ms);
   require(sent == 3, "a waiting sender goes on when there is room");
   for (int i = 1; i < 5; ++i) require(ch.recv() == i, "first in, first out");
-  sender.get();
+  g.join();
 }
 
 template <class C>
 void capacity_zero_is_a_rendezvous() {
   C ch(0);
   bool sent = false;
-  auto sender = spawn([&] {
+  task_group g;
+  auto sender = g.spawn([&] {
     ch.send(1);
     sent = true;
   });
@@ -98,7 +110,7 @@ void capacity_zero_is_a_rendezvous() {
   require(!sent && !ch.try_send(2), "a sender waits for its receiver");
   require(ch.recv() == 1, "the receiver gets what the sender holds");
   sender.get();
-  auto receiver = spawn([&] { return ch.recv(); });
+  auto receiver = g.spawn([&] { return ch.recv(); });
   sleep_for(1ms);
   require(ch.try_send(3), "try_send() serves a receiver that waits");
   require(receiver.get() == 3, "the receiver gets it");
@@ -109,43 +121,25 @@ void closing_lets_receivers_drain() {
   C ch(2);
   ch.send(1);
   ch.send(2);
-  auto sender = spawn([&] { ch.send(3); });
+  task_group g;
+  auto sender = g.spawn([&] { return is_refused([&] { ch.send(3); }); });
   sleep_for(1ms);
   ch.close();
   ch.close();
-  bool refused = false;
-  try {
-    sender.get();
-  } catch (const channel_closed&) {
-    refused = true;
-  }
-  require(refused, "a sender that waits gets channel_closed");
+  require(sender.get(), "a sender that waits gets channel_closed");
   require(ch.recv() == 1 && ch.recv() == 2, "receivers get what was sent before");
-  refused = false;
-  try {
-    (void)ch.recv();
-  } catch (const channel_closed&) {
-    refused = true;
-  }
-  require(refused, "then they get channel_closed");
+  require(is_refused([&] { (void)ch.recv(); }), "then they get channel_closed");
 }
 
 template <class C>
 void closing_wakes_receivers() {
   C ch(1);
-  std::vector<future<bool>> receivers;
+  task_group g;
   for (int i = 0; i < 3; ++i)
-    receivers.push_back(spawn([&] {
-      try {
-        (void)ch.recv();
-        return false;
-      } catch (const channel_closed&) {
-        return true;
-      }
-    }));
+    g.spawn([&] { require(is_refused([&] { (void)ch.recv(); }), "receivers that wait get channel_closed"); });
   sleep_for(1ms);
   ch.close();
-  for (auto& r : receivers) require(r.get(), "receivers that wait get channel_closed");
+  g.join();
 }
 
 template <class C>
@@ -154,13 +148,14 @@ void a_wait_that_ends_otherwise_takes_nothing() {
   const auto begin = clock::now();
   require(!ch.recv_for(4ms), "recv_for() gives nothing when the time is up");
   require(clock::now() - begin == 4ms, "recv_for() waits for as long as it was told");
-  auto receiver = spawn([&] { (void)ch.recv(); });
+  task_group g;
+  auto receiver = g.spawn([&] { (void)ch.recv(); });
   sleep_for(1ms);
   receiver.cancel();
   receiver.wait();
   ch.send(1);
   require(!ch.send_for(2, 4ms), "send_for() gives false when the time is up");
-  auto sender = spawn([&] { ch.send(3); });
+  auto sender = g.spawn([&] { ch.send(3); });
   sleep_for(1ms);
   sender.cancel();
   sender.wait();
@@ -174,11 +169,12 @@ void cancellation_loses_no_message() {
   constexpr int messages = 8;
   C ch(1);
   int received = 0;
-  auto sender = spawn(on_loop(loop_count() - 1), [&] {
+  task_group g;
+  auto sender = g.spawn(on_loop(loop_count() - 1), [&] {
     for (int i = 0; i < messages; ++i) ch.send(i);
   });
   while (received < messages) {
-    auto receiver = spawn([&] {
+    auto receiver = g.spawn([&] {
       (void)ch.recv();
       ++received;
     });
@@ -196,16 +192,16 @@ template <class C>
 void serves_waiters_in_order() {
   C ch(0);
   std::vector<int> order;
-  std::vector<future<void>> senders;
+  task_group g;
   for (int i = 0; i < 4; ++i)
-    senders.push_back(spawn([&, i] {
+    g.spawn([&, i] {
       sleep_for(std::chrono::milliseconds(i));
       ch.send(i);
-    }));
+    });
   sleep_for(10ms);
   for (int i = 0; i < 4; ++i) order.push_back(ch.recv());
   require(order == std::vector<int>{0, 1, 2, 3}, "the oldest waiting sender is served first");
-  gather(std::move(senders)).get();
+  g.join();
 }
 
 /// All kinds of agents at once, on real loops.
@@ -256,7 +252,7 @@ void serves_all_agents(std::size_t capacity, unsigned rounds) {
   require(count == n && received == n * (n - 1) / 2, "every message arrives once");
 }
 
-}  // namespace detail
+}  // namespace rules
 
 /// Runs Channel<int> through the contract of channels. It is made by a capacity.
 ///
@@ -267,7 +263,7 @@ void serves_all_agents(std::size_t capacity, unsigned rounds) {
 /// Throws:   contract_broken, with the rule and the seed.
 template <template <class> class Channel>
 void check_channel(const effort& e = {}) {
-  using namespace detail;
+  using namespace rules;
   using C = Channel<int>;
   for (const std::size_t capacity : {0U, 1U, 3U, 100U}) in_simulation(e, [=] { loses_no_message<C>(capacity); });
   in_simulation(e, bounds_its_senders<C>);

@@ -31,7 +31,7 @@ struct effort {
   unsigned rounds = 200;      ///< of each agent, on real loops
 };
 
-namespace detail {
+namespace rules {
 
 /// Runs a rule in simulation. Throws contract_broken, which names the seed.
 inline void in_simulation(const effort& e, const std::function<void()>& rule) {
@@ -54,5 +54,5 @@ inline void for_real(const effort& e, const std::function<void()>& rule) {
   weft::run(rule, c);
 }
 
-}  // namespace detail
+}  // namespace rules
 }  // namespace weft::testing

@@ -13,13 +13,14 @@
 #include "weft/future.hpp"
 #include "weft/gather.hpp"
 #include "weft/spawn.hpp"
+#include "weft/task_group.hpp"
 #include "weft/testing/contract.hpp"
 #include "weft/this_fiber.hpp"
 #include "weft/timeout.hpp"
 
 namespace weft::testing {
 
-namespace detail {
+namespace rules {
 
 using namespace std::chrono_literals;
 
@@ -37,9 +38,9 @@ template <class M>
 void lock_excludes() {
   M m;
   occupancy inside;
-  std::vector<future<void>> all;
+  task_group g;
   for (unsigned i = 0; i < 6; ++i)
-    all.push_back(spawn(on_loop(i % loop_count()), [&] {
+    g.spawn(on_loop(i % loop_count()), [&] {
       for (int k = 0; k < 4; ++k) {
         const std::lock_guard lock(m);
         inside.enter();
@@ -47,20 +48,21 @@ void lock_excludes() {
         if (k % 3 == 0) sleep_for(1ms);
         inside.leave();
       }
-    }));
-  gather(std::move(all)).get();
+    });
+  g.join();
 }
 
 template <class M>
 void lock_suspends_only_its_waiter() {
   M m;
-  std::unique_lock lock(m);
   bool locked = false;
-  auto waits = spawn([&] {
+  task_group g;
+  std::unique_lock lock(m);
+  auto waits = g.spawn([&] {
     const std::lock_guard mine(m);
     locked = true;
   });
-  auto runs = spawn([] { sleep_for(1ms); });
+  auto runs = g.spawn([] { sleep_for(1ms); });
   runs.get();
   require(!locked, "a lock that is held is not given to another");
   lock.unlock();
@@ -72,29 +74,30 @@ template <class M>
 void lock_is_fifo_on_a_loop() {
   M m;
   std::vector<int> order;
-  std::vector<future<void>> all;
+  task_group g;
   {
     const std::lock_guard lock(m);
     for (int i = 0; i < 5; ++i) {
-      all.push_back(spawn([&, i] {
+      g.spawn([&, i] {
         sleep_for(std::chrono::milliseconds(i));
         const std::lock_guard mine(m);
         order.push_back(i);
-      }));
+      });
     }
     sleep_for(10ms);
   }
-  gather(std::move(all)).get();
+  g.join();
   require(order == std::vector<int>{0, 1, 2, 3, 4}, "waiters of one loop get the lock in the order they came");
 }
 
 template <class M>
 void lock_can_be_tried() {
   M m;
+  task_group g;
   require(m.try_lock(), "try_lock() takes a free lock");
-  auto other = spawn([&] { return m.try_lock(); });
+  auto other = g.spawn([&] { return m.try_lock(); });
   require(!other.get(), "try_lock() gives false when another holds the lock");
-  auto timed = spawn([&] {
+  auto timed = g.spawn([&] {
     const auto begin = clock::now();
     const bool got = m.try_lock_for(5ms);
     return std::pair(got, clock::now() - begin);
@@ -102,7 +105,7 @@ void lock_can_be_tried() {
   const auto [got, took] = timed.get();
   require(!got, "try_lock_for() gives false when the time is up");
   require(took >= 5ms && took < 6ms, "try_lock_for() waits for as long as it was told");
-  auto late = spawn([&] {
+  auto late = g.spawn([&] {
     const bool mine = m.try_lock_for(20ms);
     if (mine) m.unlock();
     return mine;
@@ -117,10 +120,11 @@ void lock_can_be_tried() {
 template <class M>
 void lock_is_no_cancellation_point() {
   M m;
-  std::unique_lock lock(m);
   bool locked = false;
   bool then_cancelled = false;
-  auto waits = spawn([&] {
+  task_group g;
+  std::unique_lock lock(m);
+  auto waits = g.spawn([&] {
     m.lock();
     locked = true;
     m.unlock();
@@ -168,9 +172,9 @@ void two_locks_at_once() {
   M a;
   M b;
   int sum = 0;
-  std::vector<future<void>> all;
+  task_group g;
   for (unsigned i = 0; i < 4; ++i)
-    all.push_back(spawn(on_loop(i % loop_count()), [&, i] {
+    g.spawn(on_loop(i % loop_count()), [&, i] {
       for (int k = 0; k < 3; ++k) {
         if (i % 2 == 0) {
           const std::scoped_lock both(a, b);
@@ -182,8 +186,8 @@ void two_locks_at_once() {
           ++sum;
         }
       }
-    }));
-  gather(std::move(all)).get();
+    });
+  g.join();
   require(sum == 12, "std::scoped_lock takes two locks in any order");
 }
 
@@ -209,12 +213,12 @@ void lock_serves_all_agents(unsigned rounds) {
       m.unlock();
     }
   };
-  std::vector<future<void>> all;
-  for (unsigned i = 0; i < 4; ++i) all.push_back(spawn(on_loop(i % loop_count()), work));
-  for (int i = 0; i < 2; ++i) all.push_back(spawn_cpu(work));
-  all.push_back(spawn_blocking(work));
-  std::thread foreign(work);
-  gather(std::move(all)).get();
+  task_group g;
+  for (unsigned i = 0; i < 4; ++i) g.spawn(on_loop(i % loop_count()), work);
+  for (int i = 0; i < 2; ++i) g.spawn_cpu(work);
+  g.spawn_blocking(work);
+  std::jthread foreign(work);
+  g.join();
   foreign.join();
   require(sum > 0, "work was done");
 }
@@ -224,15 +228,15 @@ void readers_share() {
   M m;
   int reading = 0;
   int most = 0;
-  std::vector<future<void>> all;
+  task_group g;
   for (int i = 0; i < 4; ++i)
-    all.push_back(spawn([&] {
+    g.spawn([&] {
       const std::shared_lock lock(m);
       most = std::max(most, ++reading);
       sleep_for(1ms);
       --reading;
-    }));
-  gather(std::move(all)).get();
+    });
+  g.join();
   require(most == 4, "readers share the lock");
 }
 
@@ -241,9 +245,9 @@ void writers_exclude_readers() {
   M m;
   int readers = 0;
   bool writing = false;
-  std::vector<future<void>> all;
+  task_group g;
   for (unsigned i = 0; i < 6; ++i)
-    all.push_back(spawn(on_loop(i % loop_count()), [&, i] {
+    g.spawn(on_loop(i % loop_count()), [&, i] {
       for (int k = 0; k < 3; ++k) {
         if (i % 3 == 0) {
           const std::lock_guard lock(m);
@@ -259,38 +263,40 @@ void writers_exclude_readers() {
           --readers;
         }
       }
-    }));
-  gather(std::move(all)).get();
+    });
+  g.join();
 }
 
 template <class M>
 void a_waiting_writer_goes_before_later_readers() {
   M m;
   std::vector<char> order;
+  task_group g;
   std::shared_lock first(m);
-  auto writer = spawn([&] {
+  g.spawn([&] {
     const std::lock_guard lock(m);
     order.push_back('w');
   });
   sleep_for(1ms);
-  auto reader = spawn([&] {
+  g.spawn([&] {
     const std::shared_lock lock(m);
     order.push_back('r');
   });
   sleep_for(1ms);
   require(order.empty(), "a reader waits behind a writer that came before it");
   first.unlock();
-  gather(std::move(writer), std::move(reader)).get();
+  g.join();
   require(order == std::vector<char>{'w', 'r'}, "the writer goes first");
 }
 
 template <class M>
 void readers_pass_when_a_waiting_writer_gives_up() {
   M m;
+  task_group g;
   std::shared_lock first(m);
-  auto writer = spawn([&] { return m.try_lock_for(5ms); });
+  auto writer = g.spawn([&] { return m.try_lock_for(5ms); });
   sleep_for(1ms);
-  auto reader = spawn([&] {
+  auto reader = g.spawn([&] {
     const std::shared_lock lock(m);
     return true;
   });
@@ -298,7 +304,7 @@ void readers_pass_when_a_waiting_writer_gives_up() {
   require(reader.wait_for(1ms), "readers pass when the writer before them gives up");
 }
 
-}  // namespace detail
+}  // namespace rules
 
 /// Runs M through the contract of locks. M is made by its default constructor; every lock is free at the end.
 ///
@@ -309,7 +315,7 @@ void readers_pass_when_a_waiting_writer_gives_up() {
 /// Throws:   contract_broken, with the rule and the seed.
 template <class M>
 void check_lock(const effort& e = {}) {
-  using namespace detail;
+  using namespace rules;
   in_simulation(e, lock_excludes<M>);
   in_simulation(e, lock_suspends_only_its_waiter<M>);
   in_simulation(e, lock_is_fifo_on_a_loop<M>);
@@ -323,7 +329,7 @@ void check_lock(const effort& e = {}) {
 /// The same for one that readers can share, which is a lock too.
 template <class M>
 void check_shared_lock(const effort& e = {}) {
-  using namespace detail;
+  using namespace rules;
   check_lock<M>(e);
   in_simulation(e, readers_share<M>);
   in_simulation(e, writers_exclude_readers<M>);
