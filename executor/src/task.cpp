@@ -74,10 +74,24 @@ task_core::task_core(flavour what, const task_options& options, std::source_loca
     name_ = new char[options.name.size() + 1];
     std::memcpy(name_, options.name.data(), options.name.size());
     name_[options.name.size()] = '\0';
+    extras_ = true;
   }
 }
 
-task_core::~task_core() { delete[] name_; }
+task_core::~task_core() {
+  if (extras_) [[unlikely]]
+    free_extras();
+}
+
+[[gnu::cold]] void task_core::free_extras() noexcept {
+  end_extras();
+  delete[] name_;
+}
+
+// At the end of the body, before anybody can see the result.
+[[gnu::cold]] void task_core::end_extras() noexcept {
+  if (context_values* const values = std::exchange(values_, nullptr)) values->drop();
+}
 
 task_info task_core::info() const { return {id(), parent_, name_ ? name_ : "", site_}; }
 
@@ -85,6 +99,18 @@ void task_core::inherit(const agent* spawner) noexcept {
   if (!spawner) return;
   if (spawner->task) parent_ = spawner->task->id();
   if (spawner->innermost) own.until_ = spawner->innermost->until();
+}
+
+inline void task_core::inherit_values(context_values* values) noexcept {
+  if (values) [[unlikely]] {
+    values_ = values->share();
+    extras_ = true;
+  }
+}
+
+void task_core::inherit_values_of_caller() noexcept {
+  context_values** const values = values_of_caller();
+  if (values) inherit_values(*values);
 }
 
 void task_core::never_started() noexcept {
@@ -138,7 +164,9 @@ bool start_task(task_core& task, place where) {
   const bool stays = where.what == place::how::here || where.what == place::how::detached;
   if (!stays && where.what == place::how::on_loop && where.index >= here->runtime().loops())
     throw_no_such_loop(where.index, here->runtime().loops());
-  agent* const spawner = where.what == place::how::detached ? nullptr : tl_agent;
+  agent* const caller = tl_agent;
+  agent* const spawner = where.what == place::how::detached ? nullptr : caller;
+  if (caller && caller->task) task.inherit_values(caller->task->values_);
   task.origin = here;
   task.own.id_ = here->next_id();
   task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
@@ -188,6 +216,7 @@ bool start_from_off_loops(task_core& task, place where) {
     throw_no_such_loop(where.index, rt->loops());
   }
   task_core* const parent = spawner ? spawner->task : nullptr;
+  task.inherit_values_of_caller();
   task.own.id_ = outside_id();
   if (where.what != place::how::detached) {
     task.inherit(spawner);
@@ -207,6 +236,7 @@ bool start_from_off_loops(task_core& task, place where) {
 
 void runtime_core::start_main(task_core& task) {
   loop_core& first = *loops_[0];
+  task.inherit_values_of_caller();
   task.origin = &first;
   task.own.id_ = first.next_id();
   task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
@@ -217,6 +247,7 @@ void runtime_core::start_main(task_core& task) {
 
 void start_off_loop(task_core& task, void (*submit)(task_core&)) {
   agent* const spawner = current_agent();
+  task.inherit_values_of_caller();
   if (loop_core* here = spawning_loop()) {
     task.origin = here;
     task.own.id_ = here->next_id();
@@ -353,6 +384,8 @@ void task_core::execute_guarded() noexcept {
     // A CPU task that was cancelled may have had its algorithms cut short: what it gives is not to be trusted.
     if (!error && flavour_ == flavour::cpu && own.requested()) was_cancelled = true;
   }
+  if (extras_) [[unlikely]]
+    end_extras();
   if (was_cancelled && !error) error = std::make_exception_ptr(cancelled(own.reason(), own.id(), own.by()));
   if (error)
     complete_with(std::move(error), was_cancelled);

@@ -3,6 +3,7 @@
 
 #include "weft/cancel.hpp"
 #include "weft/config.hpp"
+#include "weft/context_var.hpp"
 #include "weft/cpu_pool.hpp"
 #include "weft/deadline.hpp"
 #include "weft/error.hpp"

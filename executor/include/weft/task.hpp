@@ -10,6 +10,7 @@
 
 #include "weft/cancel.hpp"
 #include "weft/config.hpp"
+#include "weft/context_var.hpp"
 #include "weft/runnable.hpp"
 
 namespace weft {
@@ -46,6 +47,11 @@ class task_core : public runnable {
   [[nodiscard]] flavour what() const noexcept { return flavour_; }
   [[nodiscard]] bool cancel_asked() const noexcept { return asked_.load(std::memory_order_acquire) != 0; }
   [[nodiscard]] std::uint64_t parent() const noexcept { return parent_; }
+  /// The values of its context variables; the task's own, while it runs.
+  [[nodiscard]] context_values** values() noexcept {
+    extras_ = true;
+    return &values_;
+  }
 
   /// Asks the task to end. Any thread; any number of times; does nothing once it has finished.
   void request_cancel(cancel_reason reason, std::uint64_t by) noexcept;
@@ -98,6 +104,10 @@ class task_core : public runnable {
   void forget_parent() noexcept;
   void ask_as_spawned(loop_core& here, agent* spawner) noexcept;
   void inherit(const agent* spawner) noexcept;
+  void inherit_values(context_values* values) noexcept;
+  void inherit_values_of_caller() noexcept;
+  void end_extras() noexcept;
+  void free_extras() noexcept;
   void link_under(scope& parent) noexcept;
   void unlink() noexcept;
 
@@ -108,6 +118,7 @@ class task_core : public runnable {
   bool linked_ = false;
   bool forgotten_ = false;  // the origin's
   bool to_steal_ = false;
+  bool extras_ = false;                 // it has what few tasks have: a name, context variables
   std::uint8_t target_ = 0;             // 1 + the loop asked for, from off the loops
   std::atomic<std::uint8_t> asked_{0};  // 0, or 1 + the reason of the first request
 
@@ -124,7 +135,11 @@ class task_core : public runnable {
   std::uint64_t parent_ = 0;
   std::source_location site_;
   char* name_ = nullptr;
+  context_values* values_ = nullptr;
 };
+
+/// Where the caller's context variables are kept; null where nobody keeps any.
+context_values** values_of_caller() noexcept;
 
 bool start_from_off_loops(task_core& task, place where);
 void start_elsewhere(task_core& task, place where, loop_core& here) noexcept;

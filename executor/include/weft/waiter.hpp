@@ -32,6 +32,7 @@ namespace detail {
 class loop_core;
 class scope;
 class task_core;
+struct context_values;
 
 /// Who can wait. A fiber's and a CPU task's lies in the control block of its stack; a thread's is never freed.
 /// As a runnable it is what a loop is given to resume it.
@@ -60,6 +61,7 @@ struct agent : runnable {
   task_core* task = nullptr;
   scope* innermost = nullptr;
   void (*deliver)(agent&) noexcept = nullptr;  ///< resumes an agent that is no fiber
+  context_values** bound_values = nullptr;     ///< of a body that runs under bind(); others' are in their task
 
   // For reports.
   std::atomic<std::uint64_t> task_id{0};
