@@ -83,13 +83,13 @@ task_core::~task_core() {
     free_extras();
 }
 
-[[gnu::cold]] void task_core::free_extras() noexcept {
+[[gnu::cold, gnu::noinline]] void task_core::free_extras() noexcept {
   end_extras();
   delete[] name_;
 }
 
 // At the end of the body, before anybody can see the result.
-[[gnu::cold]] void task_core::end_extras() noexcept {
+[[gnu::cold, gnu::noinline]] void task_core::end_extras() noexcept {
   if (context_values* const values = std::exchange(values_, nullptr)) values->drop();
 }
 
@@ -164,15 +164,18 @@ bool start_task(task_core& task, place where) {
   const bool stays = where.what == place::how::here || where.what == place::how::detached;
   if (!stays && where.what == place::how::on_loop && where.index >= here->runtime().loops())
     throw_no_such_loop(where.index, here->runtime().loops());
-  agent* const caller = tl_agent;
-  agent* const spawner = where.what == place::how::detached ? nullptr : caller;
-  if (caller && caller->task) task.inherit_values(caller->task->values_);
+  agent* spawner = tl_agent;
+  if (where.what == place::how::detached) {
+    task.inherit_values_of_caller();
+    spawner = nullptr;
+  }
   task.origin = here;
   task.own.id_ = here->next_id();
   task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
   scope* parent = &here->root;
   if (spawner) {
     task.inherit(spawner);
+    if (spawner->task) task.inherit_values(spawner->task->values_);
     if (spawner->innermost) parent = spawner->innermost;
   }
   task.link_under(*parent);
