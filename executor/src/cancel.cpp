@@ -46,19 +46,33 @@ void scope::enter(agent& who, deadline until, bool shield) {
 void scope::leave() noexcept {
   owner_->innermost = outer_;
   if (shield_) --owner_->shields;
-  if (requested() && !shield_) {
+  if (requested()) {
     bool still = false;
     for (const scope* s = outer_; s; s = s->outer_) still |= s->requested();
     owner_->hint.store(still, std::memory_order_relaxed);
   }
   if (children) task_core::pass_on(*this, outer_ ? *outer_ : owner_->home->root);
+  if (scope_control* const c = control()) {
+    c->leave();
+    c->release();
+  }
 }
 
 bool scope::mark(cancel_reason reason, std::uint64_t by) noexcept {
   if (requested()) return false;
   by_.store(by, std::memory_order_relaxed);
   reason_.store(reason, std::memory_order_relaxed);
-  return !requested_.exchange(true, std::memory_order_seq_cst);
+  if (requested_.exchange(true, std::memory_order_seq_cst)) return false;
+  // Dekker with control_of(): the scope is marked before `control_` is read.
+  if (scope_control* const c = control_.load(std::memory_order_seq_cst); c && !mirror_) [[unlikely]]
+    c->cancel(reason, by);
+  return true;
+}
+
+void scope::look() noexcept {
+  const scope_control* const c = control();
+  if (c) c->mark(*this);
+  if (!mirror_ && until_.passed()) mark(cancel_reason::deadline, 0);
 }
 
 // The tree below may be deep, so it is walked with a list of its own, not by recursion.
@@ -94,9 +108,9 @@ scope* cancelled_scope(agent& a, unsigned uncaught) noexcept {
   scope* found = nullptr;
   for (scope* s = a.innermost; s; s = s->outer()) {
     if (uncaught > s->uncaught()) break;  // it was entered before the exception, and so were those around it
-    if (s->is_shield()) break;
-    if (!is_fiber(a) && s->until().passed()) s->mark(cancel_reason::deadline, 0);
+    if (!is_fiber(a)) s->look();
     if (s->requested()) found = s;
+    if (s->is_shield()) break;
   }
   return found;
 }
@@ -108,7 +122,22 @@ scope* cancelled_scope_slowly(agent& a) noexcept {
 deadline deadline_of_scopes(agent& a) noexcept {
   const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
   const scope* s = a.innermost;
-  return s && !s->is_shield() && uncaught <= s->uncaught() ? s->until() : deadline::never();
+  if (!s || uncaught > s->uncaught()) return deadline::never();
+  deadline until = s->until();
+  // A plain thread has no loop to keep the deadlines of its cancel_scopes.
+  for (; s && !a.task && uncaught <= s->uncaught(); s = s->is_shield() ? nullptr : s->outer())
+    if (s->control()) until = std::min(until, s->control()->until());
+  return until;
+}
+
+visible_scopes visible_scopes_of(agent& a) noexcept {
+  visible_scopes seen;
+  const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
+  for (const scope* s = a.innermost; s && uncaught <= s->uncaught(); s = s->is_shield() ? nullptr : s->outer()) {
+    if (!seen.control) seen.control = s->control();
+    if (a.task && s == &a.task->own) seen.task = true;
+  }
+  return seen;
 }
 
 deadline inherited_deadline(agent& a) noexcept {
@@ -178,7 +207,11 @@ bool cancel_requested() noexcept {
 
 deadline current_deadline() noexcept {
   detail::agent* a = detail::current_agent();
-  return a && a->innermost ? a->innermost->until() : deadline::never();
+  if (!a || !a->innermost) return deadline::never();
+  deadline until = a->innermost->until();
+  for (const detail::scope* s = a->innermost; s; s = s->is_shield() ? nullptr : s->outer())
+    if (s->control()) until = std::min(until, s->control()->earliest());
+  return until;
 }
 
 }  // namespace weft

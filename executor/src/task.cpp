@@ -85,11 +85,13 @@ task_core::~task_core() {
 
 [[gnu::cold, gnu::noinline]] void task_core::free_extras() noexcept {
   end_extras();
+  if (scope_control* const c = own.control()) c->release();
   delete[] name_;
 }
 
 // At the end of the body, before anybody can see the result.
 [[gnu::cold, gnu::noinline]] void task_core::end_extras() noexcept {
+  if (scope_control* const c = own.control()) c->leave();
   if (context_values* const values = std::exchange(values_, nullptr)) values->drop();
 }
 
@@ -385,7 +387,10 @@ void task_core::execute_guarded() noexcept {
       error = std::current_exception();
     }
     // A CPU task that was cancelled may have had its algorithms cut short: what it gives is not to be trusted.
-    if (!error && flavour_ == flavour::cpu && own.requested()) was_cancelled = true;
+    if (!error && flavour_ == flavour::cpu) {
+      if (own.control() && own.control()->asked()) own.control()->mark(own);
+      was_cancelled = own.requested();
+    }
   }
   if (extras_) [[unlikely]]
     end_extras();
@@ -516,6 +521,8 @@ void task_core::wake_off_loop() noexcept {
   const auto word = a->word.load(std::memory_order_seq_cst);
   if ((word & agent::state_mask) != agent::waiting || !a->cancellable.load(std::memory_order_seq_cst)) return;
   if (a->task_id.load(std::memory_order_acquire) != id()) return;
+  // In a simulation it is a fiber, whose scopes can be read; elsewhere `cancellable` says it.
+  if (a->what == agent::kind::fiber && !cancelled_scope(*a, static_cast<fiber_agent&>(*a).uncaught())) return;
   decide(*a, word, wake_reason::cancelled);
 }
 

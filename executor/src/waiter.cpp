@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -251,6 +253,15 @@ struct alarm : detail::timer {
 
 }  // namespace
 
+namespace {
+/// Wakes a wait off the loops when a scope around it is cancelled that has a control.
+struct told {
+  detail::agent& who;
+  std::uint64_t word;
+  void operator()() const noexcept { detail::decide(who, word, wake_reason::cancelled); }
+};
+}  // namespace
+
 wake_reason waiter::reason() const noexcept {
   return static_cast<wake_reason>(agent_.word.load(std::memory_order_acquire) & detail::agent::state_mask);
 }
@@ -296,10 +307,14 @@ wake_reason waiter::park_off_loops(deadline until, bool deaf) {
   // Off the loops nobody watches the deadlines of scopes: the wait does.
   const deadline scopes = deaf ? deadline::never() : detail::deadline_of_scopes(a);
   const deadline earliest = std::min(until, scopes);
+  std::optional<std::stop_callback<told>> ear;
+  detail::visible_scopes seen;
   if (!deaf) {
+    seen = detail::visible_scopes_of(a);
     // Dekker with task_core::request_cancel(): `cancellable` is written before the scope is read; a canceller marks
     // the scope before it reads `cancellable`.
-    a.cancellable.exchange(true, std::memory_order_seq_cst);
+    if (seen.task) a.cancellable.exchange(true, std::memory_order_seq_cst);
+    if (seen.control) ear.emplace(seen.control->token(), told{a, word_});
     if (detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled)) {
       a.cancellable.store(false, std::memory_order_relaxed);
       return wake_reason::cancelled;
@@ -308,8 +323,10 @@ wake_reason waiter::park_off_loops(deadline until, bool deaf) {
   detail::park_off_loop(a, word_, earliest);
   a.cancellable.store(false, std::memory_order_release);
   const auto how = reason();
-  if (how == wake_reason::timed_out && until > scopes) return wake_reason::cancelled;  // the scope's deadline, not ours
-  return how;
+  if (how != wake_reason::timed_out || until <= scopes) return how;
+  // The scope's deadline, not ours. If it was put off while we waited, it holds all the same: there is no way back.
+  if (!detail::cancelled_scope(a) && seen.control) seen.control->cancel(cancel_reason::deadline, 0);
+  return wake_reason::cancelled;
 }
 
 // --- checkpoints ---

@@ -1,5 +1,6 @@
 // What Python's contextvars promise together with asyncio (docs.python.org: library/contextvars, library/asyncio-task,
-// library/asyncio-runner), a test each. Where weft differs on purpose:
+// library/asyncio-runner), in our words, a test each.
+// Where weft differs on purpose:
 //
 //   ContextVar.get() without a default raises LookupError; a context_var always has a default.
 //   ContextVar.set() gives a Token for reset(); here with(value, f) puts back by itself, so nothing can be put back
@@ -17,13 +18,13 @@
 namespace weft::testing {
 namespace {
 
-// contextvars: "ContextVar.get: ... returns the default value of the context variable, if it was created with one".
+// contextvars: ContextVar.get: ... returns the default value of the context variable, if it was created with one.
 TEST(Contextvars, GetGivesTheDefault) {
   const context_var<int> var{42};
   simulate([&] { EXPECT_EQ(var.get(), 42); });
 }
 
-// contextvars: "Token objects ... can be passed to ContextVar.reset() to revert the value ... to what it was before".
+// contextvars: Token objects ... can be passed to ContextVar.reset() to revert the value ... to what it was before.
 TEST(Contextvars, AScopedValueIsReverted) {
   const context_var<std::string> var{"default"};
   simulate([&] {
@@ -35,7 +36,7 @@ TEST(Contextvars, AScopedValueIsReverted) {
   });
 }
 
-// Runner: "A new contextvars.Context is created for running all code ... a copy of the current context".
+// Runner: A new contextvars.Context is created for running all code ... a copy of the current context.
 TEST(Contextvars, RunGivesMainACopyOfTheCallersContext) {
   const context_var<int> var{0};
   var.with(1, [&] {
@@ -47,7 +48,7 @@ TEST(Contextvars, RunGivesMainACopyOfTheCallersContext) {
   });
 }
 
-// asyncio-task, Task: "When created, the task copies the current context and later runs its coroutine in it".
+// asyncio-task, Task: When created, the task copies the current context and later runs its coroutine in it.
 TEST(Contextvars, ATaskRunsInACopyMadeWhenItIsCreated) {
   const context_var<int> var{0};
   simulate([&] {
@@ -62,7 +63,7 @@ TEST(Contextvars, ATaskRunsInACopyMadeWhenItIsCreated) {
   });
 }
 
-// PEP 567: "await coro()" runs in the context of the caller, so what it sets stays.
+// PEP 567: await coro() runs in the context of the caller, so what it sets stays.
 TEST(Contextvars, ACoroutineAwaitedDirectlySharesTheCallersContext) {
   const context_var<int> var{0};
   simulate([&] {
@@ -89,8 +90,8 @@ TEST(Contextvars, GatheredCoroutinesHaveACopyEach) {
   });
 }
 
-// asyncio-task, to_thread: "the current contextvars.Context is propagated, allowing context variables from the event
-// loop thread to be accessed in the separate thread".
+// asyncio-task, to_thread: the current contextvars.Context is propagated, allowing context variables from the event
+// loop thread to be accessed in the separate thread.
 TEST(Contextvars, AThreadSeesTheContextOfItsCaller) {
   const context_var<std::string> var{""};
   const auto body = [&] {

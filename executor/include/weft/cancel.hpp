@@ -21,6 +21,7 @@ namespace detail {
 
 class task_core;
 class runtime_core;
+class scope_control;
 struct place;
 bool start_task(task_core&, place);
 bool start_from_off_loops(task_core&, place);
@@ -51,6 +52,10 @@ class scope {
   [[nodiscard]] unsigned uncaught() const noexcept { return uncaught_; }
   [[nodiscard]] deadline until() const noexcept { return until_; }
   [[nodiscard]] agent* owner() const noexcept { return owner_; }
+  /// What others hold of it: a cancel_scope, tokens, bound bodies. Null when nobody asked for it.
+  [[nodiscard]] scope_control* control() const noexcept { return control_.load(std::memory_order_relaxed); }
+  /// Off the loops, where nobody tells it: marks it when its deadline has passed or its control was asked.
+  void look() noexcept;
 
   /// Marks it. True the first time.
   bool mark(cancel_reason reason, std::uint64_t by) noexcept;
@@ -65,6 +70,7 @@ class scope {
  private:
   friend class task_core;
   friend class runtime_core;
+  friend class scope_control;
   friend bool start_task(task_core&, place);
   friend bool start_from_off_loops(task_core&, place);
   friend void start_off_loop(task_core&, void (*)(task_core&));
@@ -76,8 +82,10 @@ class scope {
   std::atomic<std::uint64_t> by_{0};
   std::uint16_t uncaught_ = 0;
   bool shield_ = false;
+  bool mirror_ = false;  // a bound body's: stands for the scopes of its control
   std::atomic<cancel_reason> reason_{cancel_reason::user};
   std::atomic<bool> requested_{false};
+  std::atomic<scope_control*> control_{nullptr};  // the owner's to set; looked at when the scope is marked or left
 };
 
 /// A block of code under a deadline.

@@ -2,6 +2,7 @@
 // All of weft::executor.
 
 #include "weft/cancel.hpp"
+#include "weft/cancel_scope.hpp"
 #include "weft/config.hpp"
 #include "weft/context_var.hpp"
 #include "weft/cpu_pool.hpp"

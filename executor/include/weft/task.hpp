@@ -53,6 +53,9 @@ class task_core : public runnable {
     return &values_;
   }
 
+  /// The task has something to be cleared away.
+  void note_extras() noexcept { extras_ = true; }
+
   /// Asks the task to end. Any thread; any number of times; does nothing once it has finished.
   void request_cancel(cancel_reason reason, std::uint64_t by) noexcept;
 
@@ -118,7 +121,7 @@ class task_core : public runnable {
   bool linked_ = false;
   bool forgotten_ = false;  // the origin's
   bool to_steal_ = false;
-  bool extras_ = false;                 // it has what few tasks have: a name, context variables
+  bool extras_ = false;                 // it has what few tasks have: a name, context variables, a scope_control
   std::uint8_t target_ = 0;             // 1 + the loop asked for, from off the loops
   std::atomic<std::uint8_t> asked_{0};  // 0, or 1 + the reason of the first request
 

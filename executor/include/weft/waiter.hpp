@@ -75,6 +75,8 @@ struct agent : runnable {
 
 /// The agent that runs here; null on a loop's own stack and on a plain thread that has not waited yet.
 agent* current_agent() noexcept;
+/// The id of the calling task; 0 for none.
+std::uint64_t current_task_id() noexcept;
 /// The agent that runs here; makes one for a plain thread. Throws bad_wait on a loop's own stack, and wait_in_algorithm
 /// in a oneTBB algorithm that weft did not start.
 agent& waiting_agent();
