@@ -124,8 +124,9 @@ deadline deadline_of_scopes(agent& a) noexcept {
   const scope* s = a.innermost;
   if (!s || uncaught > s->uncaught()) return deadline::never();
   deadline until = s->until();
-  // A plain thread has no loop to keep the deadlines of its cancel_scopes.
-  for (; s && !a.task && uncaught <= s->uncaught(); s = s->is_shield() ? nullptr : s->outer())
+  // With no loop to keep the deadlines of its cancel_scopes, the agent does.
+  for (const bool kept = keeper_for(a); s && !kept && uncaught <= s->uncaught();
+       s = s->is_shield() ? nullptr : s->outer())
     if (s->control()) until = std::min(until, s->control()->until());
   return until;
 }

@@ -17,12 +17,12 @@ constexpr std::uint64_t packed(cancel_reason reason, std::uint64_t by) noexcept 
   return by << 3 | (static_cast<std::uint64_t>(reason) + 1);
 }
 
+}  // namespace
+
 loop_core* keeper_for(const agent& who) noexcept {
   if (who.what == agent::kind::fiber) return who.home;
-  return who.task ? who.task->origin : nullptr;
+  return who.task && who.task->what() != task_core::flavour::abandonable ? who.task->origin : nullptr;
 }
-
-}  // namespace
 
 scope_control::~scope_control() {
   link_.reset();

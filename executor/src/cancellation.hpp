@@ -139,6 +139,8 @@ class scope_control final : public message {
   std::optional<std::stop_callback<stopper>> link_;  // behind source_, which it uses
 };
 
+/// The loop that keeps the deadlines of an agent's controls; null for a thread that no loop outlives.
+loop_core* keeper_for(const agent& who) noexcept;
 /// The control of a scope of the calling agent, linked with those around it up to a shield; made when there is none.
 scope_control& control_of(scope& s, agent& who);
 

@@ -41,10 +41,15 @@ loop_core* spawning_loop() noexcept {
 
 // The runtime, for a spawn from off the loops. The count keeps it from stopping before a loop has adopted the record.
 // Dekker with close(): the count is raised before `closing` is read.
-runtime_core& spawn_from_outside(const visit& here, const char* what) {
+// That an abandonable call was not abandoned is read after that too: then its record, and the runtime, have not ended.
+runtime_core& spawn_from_outside(const visit& here, const agent* spawner, const char* what) {
   runtime_core* rt = here.runtime();
   if (!rt) throw no_runtime(what);
   rt->in_flight.fetch_add(1, std::memory_order_seq_cst);
+  if (spawner && spawner->task && spawner->task->abandoned()) {
+    rt->give_up_spawn();
+    throw no_runtime(std::string(what) + " in a blocking call that was abandoned");
+  }
   if (rt->closing() && !runs_for_weft()) {
     rt->give_up_spawn();
     throw no_runtime(std::string(what) + ", from outside it,");
@@ -62,7 +67,7 @@ std::uint64_t current_task_id() noexcept {
 // --- a record's beginning ---
 
 task_core::task_core(flavour what, const task_options& options, std::source_location where)
-    : runnable(kind::start), flavour_(what), site_(where) {
+    : runnable(kind::start), flavour_(what), extras_(what == flavour::abandonable), site_(where) {
   if (options.stack_size != 0) {
     if (options.stack_size < min_stack_size || options.stack_size > max_stack_size)
       throw std::invalid_argument("task_options.stack_size is " + std::to_string(options.stack_size) +
@@ -117,7 +122,8 @@ void task_core::inherit_values_of_caller() noexcept {
 
 void task_core::never_started() noexcept {
   discard();
-  release();  // the producer's hold; the handle goes with the future
+  if (flavour_ == flavour::abandonable) release();  // the thread's hold
+  release();                                        // the producer's hold; the handle goes with the future
 }
 
 void task_core::link_under(scope& parent) noexcept {
@@ -215,7 +221,7 @@ void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
 bool start_from_off_loops(task_core& task, place where) {
   agent* const spawner = current_agent();
   const visit guest;
-  runtime_core* const rt = &spawn_from_outside(guest, "spawn()");
+  runtime_core* const rt = &spawn_from_outside(guest, spawner, "spawn()");
   if (where.what == place::how::on_loop && where.index >= rt->loops()) {
     rt->give_up_spawn();
     throw_no_such_loop(where.index, rt->loops());
@@ -268,7 +274,7 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
     return;
   }
   const visit here;
-  runtime_core* const rt = &spawn_from_outside(here, "spawn_cpu() or spawn_blocking()");
+  runtime_core* const rt = &spawn_from_outside(here, spawner, "spawn_cpu() or spawn_blocking()");
   task_core* const parent = spawner ? spawner->task : nullptr;
   task.own.id_ = outside_id();
   task.inherit(spawner);
@@ -392,8 +398,10 @@ void task_core::execute_guarded() noexcept {
       was_cancelled = own.requested();
     }
   }
-  if (extras_) [[unlikely]]
+  if (extras_) [[unlikely]] {
     end_extras();
+    if (!settle(settled::by_thread)) return;
+  }
   if (was_cancelled && !error) error = std::make_exception_ptr(cancelled(own.reason(), own.id(), own.by()));
   if (error)
     complete_with(std::move(error), was_cancelled);
@@ -426,6 +434,24 @@ void task_core::run_off_loop(agent& a) noexcept {
   execute_guarded();
   runs_on.store(nullptr, std::memory_order_seq_cst);
   end(a);
+  end_off_loop();
+}
+
+void task_core::end_off_loop() noexcept {
+  if (!abandoned()) finished();
+  if (flavour_ == flavour::abandonable) release();  // the thread's hold
+}
+
+// True for the one who gives the outcome and ends the record.
+bool task_core::settle(settled by) noexcept {
+  auto nobody = settled::not_yet;
+  return flavour_ != flavour::abandonable || settled_.compare_exchange_strong(nobody, by, std::memory_order_seq_cst);
+}
+
+// The canceller's half: the future is there at once, the thread goes on alone.
+void task_core::abandon(cancel_reason reason, std::uint64_t by) noexcept {
+  if (!settle(settled::by_canceller)) return;
+  complete_with(std::make_exception_ptr(cancelled(reason, id(), by)), true);
   finished();
 }
 
@@ -438,8 +464,8 @@ void task_core::fail(std::exception_ptr error) noexcept {
 
 void task_core::fail_off_loop(std::exception_ptr error) noexcept {
   discard();
-  complete_with(std::move(error), false);
-  finished();
+  if (settle(settled::by_thread)) complete_with(std::move(error), false);
+  end_off_loop();
 }
 
 void task_core::finished() noexcept {
@@ -505,6 +531,7 @@ bool task_core::cancel_unless_here(cancel_reason reason, std::uint64_t by) noexc
   own.mark(reason, by);
   wake_off_loop();
   if (stage_.load(std::memory_order_acquire) == stage::adopted) origin->post(new cancel_message(*this, reason, by));
+  if (flavour_ == flavour::abandonable) abandon(reason, by);
   return false;
 }
 

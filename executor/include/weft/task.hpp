@@ -30,14 +30,20 @@ struct place {
   unsigned index = 0;
 };
 
+/// What `abandonable` is.
+struct abandon {
+  explicit abandon() = default;
+};
+
 /// A task's record from its spawn to its end. Belongs to two loops at the most:
 ///   home    where it runs (for a fiber); set when it starts, for good.
 ///   origin  the loop that spawned it, directly or through CPU tasks and threads: keeps it in its parent's list of
 ///           children, and forgets it there when it is done.
 class task_core : public runnable {
  public:
-  enum class flavour : std::uint8_t { fiber, cpu, blocking };
+  enum class flavour : std::uint8_t { fiber, cpu, blocking, abandonable };
   enum class stage : std::uint8_t { created, adopted, started, finished };
+  enum class settled : std::uint8_t { not_yet, by_thread, by_canceller };
 
   task_core(flavour what, const task_options& options, std::source_location where);
   ~task_core();
@@ -61,6 +67,11 @@ class task_core : public runnable {
 
   void run() noexcept final;
   void fail(std::exception_ptr error) noexcept final;
+
+  /// True when it was cancelled and its call, which has not ended, is on its own: its runtime may be gone.
+  [[nodiscard]] bool abandoned() const noexcept {
+    return settled_.load(std::memory_order_seq_cst) == settled::by_canceller;
+  }
 
   /// The record was made but could not be started.
   void never_started() noexcept;
@@ -99,6 +110,9 @@ class task_core : public runnable {
   void end(agent& a) noexcept;
   void execute_guarded() noexcept;
   void finished() noexcept;
+  void end_off_loop() noexcept;
+  bool settle(settled by) noexcept;
+  void abandon(cancel_reason reason, std::uint64_t by) noexcept;
   bool ask(cancel_reason reason) noexcept;
   bool cancel_unless_here(cancel_reason reason, std::uint64_t by) noexcept;
   void wake_off_loop() noexcept;
@@ -115,6 +129,9 @@ class task_core : public runnable {
   void unlink() noexcept;
 
   const flavour flavour_;
+  // Of an abandonable call: the first of its thread and a canceller gives the outcome and ends the record; the thread
+  // has a hold of its own, for it may be the last.
+  std::atomic<settled> settled_{settled::not_yet};
   // Handshake between the spawner's loop, which adopts the record, and the end of the task on another thread:
   // whoever comes second does the work of both.
   std::atomic<stage> stage_{stage::created};
