@@ -28,10 +28,10 @@ bool is_fiber(const agent& a) noexcept { return a.what == agent::kind::fiber; }
 }  // namespace
 
 void scope::enter(agent& who, deadline until, bool shield) {
-  if (who.what == agent::kind::body)
+  if (who.what == agent::kind::body && !who.innermost)
     throw wait_in_algorithm(
-        "timeout() or shield() inside the body of a oneTBB algorithm: a body has no scope of its own; "
-        "put it around the algorithm, or around a spawn_cpu in the body");
+        "timeout(), shield() or cancel_scope inside the body of a oneTBB algorithm, which has no scope of its own; "
+        "give the algorithm weft::bind(body), or put it around the algorithm, or around a spawn_cpu in the body");
   id_ = next_scope_id();
   owner_ = &who;
   outer_ = who.innermost;
@@ -41,6 +41,14 @@ void scope::enter(agent& who, deadline until, bool shield) {
   uncaught_ = static_cast<std::uint16_t>(std::uncaught_exceptions());
   who.innermost = this;
   if (shield) ++who.shields;
+}
+
+void scope::mirror(agent& who, deadline until, scope_control* control) noexcept {
+  owner_ = &who;
+  until_ = until;
+  mirror_ = true;
+  uncaught_ = static_cast<std::uint16_t>(std::uncaught_exceptions());
+  control_.store(control, std::memory_order_relaxed);
 }
 
 void scope::leave() noexcept {

@@ -93,6 +93,7 @@ class scope_control final : public message {
   /// Is stopped with `outer` from now on.
   void link(scope_control& outer);
   [[nodiscard]] bool linked() const noexcept { return outer_ != nullptr; }
+  std::shared_ptr<void> cpu_context;  ///< weft::cpu_context() in this scope
 
  private:
   friend scope_control& control_of(scope& s, agent& who);

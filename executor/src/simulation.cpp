@@ -196,6 +196,7 @@ class sim_core final : public runtime_core {
     return text;
   }
 
+  const std::shared_ptr<void> serial_ = serial_algorithms();
   clock::time_point now_{std::chrono::seconds(1)};
   const std::uint64_t seed_;
   std::mt19937_64 draw_;

@@ -387,6 +387,7 @@ void task_core::execute_guarded() noexcept {
     try {
       execute();
     } catch (const cancelled& c) {
+      if (c.scope() == own.id() && flavour_ != flavour::fiber) own.look();  // a bound body may have seen it first
       was_cancelled = c.scope() == own.id() && own.requested();
       error = std::current_exception();
     } catch (...) {

@@ -116,19 +116,29 @@ namespace {
 void check_can_park(const agent& a) {
   if (a.what == agent::kind::fiber && in_foreign_algorithm())
     throw wait_in_algorithm(
-        "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
-        "call the algorithm in spawn_cpu");
+        a.home->is_pool()
+            ? "the body of a oneTBB algorithm waits in a simulation, where algorithms run on one thread and cannot be "
+              "suspended; wait outside the algorithm, or in spawn_cpu tasks of their own"
+            : "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
+              "call the algorithm in spawn_cpu");
 }
 
 }  // namespace
 
+namespace {
+[[gnu::noinline]] agent* waiting_body() {
+  asm volatile("");
+  return tl_cpu_thread && in_own_algorithm(agent_of_this_stack()) ? &body_agent() : nullptr;
+}
+}  // namespace
+
 agent& waiting_agent_off_loops() {
+  if (agent* const body = waiting_body()) return *body;
   agent* const a = current_agent();
   if (!a && current_loop())
     throw bad_wait(
         "cannot wait here: this code runs on an event loop's own stack (a handler of Asio, a callback of the runtime), "
         "which must not be suspended; spawn() a task from here and wait in it");
-  if (in_own_algorithm(a)) return body_agent();
   if (a && a->what == agent::kind::cpu) return *a;
   if (in_foreign_algorithm())
     throw wait_in_algorithm(

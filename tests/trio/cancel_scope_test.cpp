@@ -9,10 +9,8 @@
 //     it must, or every 128th time.
 //   In Trio `finally` and `except` blocks are cancelled too. A weft wait in a destructor that unwinding runs ignores
 //     the scopes around the exception, for a throwing destructor ends the program; in a catch block it does not.
-//   Cancelled derives from BaseException; `cancelled` from nothing. Neither is caught by the handler of ordinary
-//   errors. scope.shield can be set while the scope runs; in weft it is chosen when the scope is made, for another loop
-//   may be
-//     about to cancel.
+//   Cancelled derives from BaseException; `cancelled` from nothing. Neither is caught by who handles ordinary errors.
+//   A shield is chosen when the scope is made, for another loop may be about to cancel; Trio's can be set at any time.
 //   fail_after and fail_at raise TooSlowError; timeout() throws timed_out. CancelScope(deadline=) counts from the
 //     clock, as cancel_scope_options::until does.
 //   Tasks belong to a nursery inside the scope; in weft to the innermost scope of whoever spawned them.

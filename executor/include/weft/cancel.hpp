@@ -40,6 +40,8 @@ class scope {
 
   /// Makes it the innermost scope of the calling agent. Throws wait_in_algorithm in the body of an algorithm.
   void enter(agent& who, deadline until, bool shield);
+  /// Makes it the outermost scope of a bound body, which stands for the scopes of a control.
+  void mirror(agent& who, deadline until, scope_control* control) noexcept;
   /// Leaves it; children that are still running pass to the scope around it.
   void leave() noexcept;
 

@@ -1,6 +1,7 @@
 #pragma once
 // All of weft::executor.
 
+#include "weft/bind.hpp"
 #include "weft/cancel.hpp"
 #include "weft/cancel_scope.hpp"
 #include "weft/config.hpp"

@@ -98,6 +98,7 @@ class task_core : public runnable {
  private:
   friend class loop_core;
   friend class scope;
+  friend class binding;
   friend struct cancel_message;
   friend class runtime_core;
   friend bool start_task(task_core&, place);

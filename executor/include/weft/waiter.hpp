@@ -61,7 +61,10 @@ struct agent : runnable {
   task_core* task = nullptr;
   scope* innermost = nullptr;
   void (*deliver)(agent&) noexcept = nullptr;  ///< resumes an agent that is no fiber
-  context_values** bound_values = nullptr;     ///< of a body that runs under bind(); others' are in their task
+  // Of a body that runs under bind(): its context variables (others' are in their task), and the context of the
+  // algorithm it is a body of.
+  context_values** bound_values = nullptr;
+  const void* bound_in = nullptr;
 
   // For reports.
   std::atomic<std::uint64_t> task_id{0};
