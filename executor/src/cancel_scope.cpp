@@ -44,13 +44,14 @@ void scope_control::cancel(cancel_reason reason, std::uint64_t by) noexcept {
 // A stop callback is the program's code: on a loop it must find nothing that it could suspend, for the loop may be in
 // the middle of its lists.
 void scope_control::stop() noexcept {
+  std::stop_source keep = source_;  // a callback may drop the last handle
   if (!current_loop()) {
-    source_.request_stop();
+    keep.request_stop();
     return;
   }
   agent* const me = current_agent();
   set_current_agent(nullptr);
-  source_.request_stop();
+  keep.request_stop();
   set_current_agent(me);
 }
 
@@ -113,6 +114,8 @@ void scope_control::poke() noexcept {
   runtime_core* const rt = guest.runtime();
   if (!rt) return;
   rt->in_flight.fetch_add(1, std::memory_order_seq_cst);
+  // Dekker with leave(): it is known that the keeper has been told before it is read whether there is one still.
+  told_.store(true, std::memory_order_seq_cst);
   if (loop_core* const keeper = keeper_.load(std::memory_order_seq_cst))
     post_to(*keeper);
   else
@@ -173,17 +176,16 @@ void scope_control::enter(scope& s, agent& who, bool tells) noexcept {
 }
 
 void scope_control::leave() noexcept {
-  loop_core* const keeper = keeper_.load(std::memory_order_relaxed);
+  left_.store(true, std::memory_order_relaxed);
+  loop_core* const keeper = keeper_.exchange(nullptr, std::memory_order_seq_cst);
   if (!keeper) return;
   if (keeper == current_loop()) {
     inside_ = nullptr;
-    keeper_.store(nullptr, std::memory_order_seq_cst);
     tend();
-    return;
+  } else if (told_.load(std::memory_order_seq_cst)) {  // it may have an alarm set
+    keeper->runtime().in_flight.fetch_add(1, std::memory_order_seq_cst);
+    post_to(*keeper);
   }
-  keeper->runtime().in_flight.fetch_add(1, std::memory_order_seq_cst);
-  keeper_.store(nullptr, std::memory_order_seq_cst);
-  post_to(*keeper);
 }
 
 void scope_control::link(scope_control& outer) {
@@ -238,7 +240,7 @@ cancel_scope& cancel_scope::operator=(const cancel_scope& other) noexcept {
 cancel_scope::~cancel_scope() { control_->release(); }
 
 void cancel_scope::cancel(cancel_reason reason) const noexcept { control_->cancel(reason, detail::current_task_id()); }
-bool cancel_scope::cancelled() const noexcept { return control_->asked() || control_->until().passed(); }
+bool cancel_scope::cancelled() const noexcept { return control_->called(); }
 void cancel_scope::cancel_on(std::stop_token stop) const { control_->cancel_on(std::move(stop)); }
 void cancel_scope::reschedule(deadline until) const noexcept { control_->reschedule(until); }
 deadline cancel_scope::until() const noexcept { return control_->until(); }

@@ -50,6 +50,7 @@ deadline deadline_of_scopes(agent& a) noexcept;
 ///   asked_, until_, source_, incoming_   any thread.
 ///   keeper_            written by the owner: set from enter() to leave(). That the owner's task has not ended keeps
 ///                      the runtime; so who posts raises in_flight before reading keeper_.
+///   told_              set by any thread before it posts the control to the keeper.
 ///   posted_            true while the control is in the keeper's inbox.
 ///   inside_, alarm_    the keeper.
 ///   the rest           written by the owner before others can have it.
@@ -76,6 +77,10 @@ class scope_control final : public message {
   }
   [[nodiscard]] std::stop_token token() const noexcept { return source_.get_token(); }
   [[nodiscard]] bool shield() const noexcept { return shield_; }
+  /// True when it was asked, or will be: while it is not left, its deadline counts.
+  [[nodiscard]] bool called() const noexcept {
+    return asked() || (!left_.load(std::memory_order_relaxed) && until().passed());
+  }
   /// The outermost of it and those around it that was cancelled; null if none was.
   [[nodiscard]] const scope_control* cancelled() const noexcept;
   /// The earliest deadline of it and those around it.
@@ -125,7 +130,9 @@ class scope_control final : public message {
 
   std::atomic<std::uint32_t> holders_{1};
   std::atomic<bool> begun_{false};
+  std::atomic<bool> left_{false};
   std::atomic<bool> posted_{false};
+  std::atomic<bool> told_{false};
   std::atomic<std::uint64_t> asked_{0};  // 0, or who asked and why
   std::atomic<clock::rep> until_;
   std::atomic<loop_core*> keeper_{nullptr};

@@ -206,6 +206,11 @@ void task_core::ask_as_spawned(loop_core& here, agent* spawner) noexcept {
     ask(s->reason());
 }
 
+// Off the loops a task belongs to its parent, and to no scope in that: those are not told of it later.
+void task_core::ask_as_spawned_by(agent* spawner) noexcept {
+  if (const scope* s = spawner ? cancelled_scope(*spawner) : nullptr) ask(s->reason());
+}
+
 void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
   if (where.what == place::how::anywhere) {
     here.offer(&task);
@@ -231,6 +236,7 @@ bool start_from_off_loops(task_core& task, place where) {
   task.own.id_ = outside_id();
   if (where.what != place::how::detached) {
     task.inherit(spawner);
+    task.ask_as_spawned_by(spawner);
     task.remember_parent(parent);
   }
   if (where.what == place::how::on_loop) {
@@ -265,6 +271,7 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
     task.inherit(spawner);
     task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
     task.link_under(spawner && spawner->innermost ? *spawner->innermost : here->root);
+    task.ask_as_spawned_by(spawner);
     try {
       submit(task);
     } catch (...) {
@@ -278,6 +285,7 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
   task_core* const parent = spawner ? spawner->task : nullptr;
   task.own.id_ = outside_id();
   task.inherit(spawner);
+  task.ask_as_spawned_by(spawner);
   task.remember_parent(parent);
   task.origin = parent ? parent->origin : &rt->any_loop();
   task.how = runnable::kind::call;

@@ -129,6 +129,10 @@ TEST(CancelScope, CancelledAfterItRanDoesNothing) {
       scope.cancel();
       EXPECT_TRUE(scope.cancelled());
       yield();
+      const cancel_scope in_time({.until = deadline::after(1s)});
+      EXPECT_TRUE(in_time.run([] {}));
+      sleep_for(2s);
+      EXPECT_FALSE(in_time.cancelled()) << "its deadline passed when it was over";
     });
   });
   const cancel_scope late;
@@ -250,6 +254,26 @@ TEST(CancelScope, CancelsTheTasksSpawnedInIt) {
                 for (auto& f : all) EXPECT_THROW(f.get(), cancelled);
               }),
               1s);
+  });
+}
+
+TEST(CancelScope, ThatIsCancelledLetsNothingStart) {
+  simulate([] {
+    in_every_kind_of_task([] {
+      const cancel_scope scope;
+      bool started = false;
+      std::vector<future<void>> all;
+      scope.run([&] {
+        scope.cancel();
+        const auto body = [&] { started = true; };
+        all.push_back(spawn(body));
+        all.push_back(spawn(anywhere, body));
+        all.push_back(spawn_cpu(body));
+        all.push_back(spawn_blocking(body));
+      });
+      for (auto& f : all) EXPECT_THROW(f.get(), cancelled);
+      EXPECT_FALSE(started);
+    });
   });
 }
 

@@ -86,7 +86,7 @@ class bound {
 /// call costs a body some tens of nanoseconds: bind the body of a range, not of an element, where that counts. Anything
 /// may hold it for any time, but what the body itself refers to.
 template <class F>
-auto bind(F&& body) {
+[[nodiscard]] auto bind(F&& body) {
   return detail::bound<std::decay_t<F>>(std::in_place, std::forward<F>(body));
 }
 

@@ -55,7 +55,7 @@ class cancel_scope {
   /// Throws:   nothing.
   void cancel(cancel_reason reason = cancel_reason::user) const noexcept;
 
-  /// True once it was cancelled, by cancel(), a token or its deadline.
+  /// True once it was cancelled, by cancel(), a token or its deadline (unless that passed after run()).
   [[nodiscard]] bool cancelled() const noexcept;
 
   /// Cancels it when `stop` is requested; at once if it was. As often as you like; ends with the scope's last handle.
@@ -72,8 +72,9 @@ class cancel_scope {
 
 /// A token that is stopped when any scope around the caller is cancelled, up to a shield: its task's own, a timeout, a
 /// cancel_scope. For a fiber, a CPU task, a blocking call (while it computes, too); for libraries that know only
-/// std::stop_token. It is told of deadlines by a loop, also while its task computes off the loops. On a thread outside
-/// weft and outside any scope it is never stopped; there a deadline stops it only when the thread waits or asks.
+/// std::stop_token. A loop watches the deadlines for it, also while its task computes off the loops; but in an
+/// abandonable call and on a thread outside weft a deadline of its own scopes stops it only when that thread waits or
+/// asks. Outside any scope it is never stopped.
 ///
 /// A stop callback runs in whoever cancels: a loop, a worker, a thread. It must not wait (on a loop that ends the
 /// program) and must not throw.
@@ -99,7 +100,6 @@ template <std::invocable F>
 auto cancel_scope::run(F&& f) const {
   using T = std::remove_cvref_t<std::invoke_result_t<F>>;
   using R = std::conditional_t<std::is_void_v<T>, bool, std::optional<value_or_unit<T>>>;
-  const cancel_scope keep = *this;
   const detail::entered_scope inside(*control_);
   try {
     if constexpr (std::is_void_v<T>) {

@@ -121,6 +121,7 @@ class task_core : public runnable {
   void remember_parent(task_core* parent) noexcept;
   void forget_parent() noexcept;
   void ask_as_spawned(loop_core& here, agent* spawner) noexcept;
+  void ask_as_spawned_by(agent* spawner) noexcept;
   void inherit(const agent* spawner) noexcept;
   void inherit_values(context_values* values) noexcept;
   void inherit_values_of_caller() noexcept;
