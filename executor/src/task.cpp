@@ -447,8 +447,9 @@ void task_core::run_off_loop(agent& a) noexcept {
 }
 
 void task_core::end_off_loop() noexcept {
+  const bool held = flavour_ == flavour::abandonable;  // by the thread; else the record may go in finished()
   if (!abandoned()) finished();
-  if (flavour_ == flavour::abandonable) release();  // the thread's hold
+  if (held) release();
 }
 
 // True for the one who gives the outcome and ends the record.
