@@ -1,10 +1,16 @@
 #include "weft/blocking_pool.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <deque>
+#include <memory>
 #include <mutex>
+#include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "runtime_core.hpp"
@@ -16,21 +22,12 @@ namespace {
 
 // A new thread for a call when none is idle, up to the limit; an idle one ends after a while.
 // The queue is not bounded: each entry is a task that somebody spawned, and spawning does not wait.
-class thread_pool final : public blocking_backend {
+// Shared by the pool and its threads: one whose call was abandoned may outlive the pool.
+class crew : public std::enable_shared_from_this<crew> {
  public:
-  explicit thread_pool(const config& c) : most_(c.blocking_threads), patience_(c.blocking_idle) {}
+  explicit crew(const config& c) : most_(c.blocking_threads), patience_(c.blocking_idle), grace_(c.abandon_grace) {}
 
-  ~thread_pool() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    std::unique_lock lock(mutex_);
-    ended_.wait(lock, [this] { return threads_ == 0; });
-  }
-
-  void start(task_core& task) override {
+  void start(task_core& task) {
     std::unique_lock lock(mutex_);
     queue_.push_back(&task);
     if (idle_ >= queue_.size()) {
@@ -41,7 +38,7 @@ class thread_pool final : public blocking_backend {
     if (threads_ == most_) return;  // one that is busy will come for it
     ++threads_;
     try {
-      std::thread([this] { run(); }).detach();  // counted in threads_, awaited in the destructor
+      std::thread([self = shared_from_this()] { self->run(); }).detach();  // counted in threads_, awaited in end()
     } catch (const std::system_error&) {
       --threads_;
       if (threads_ > 0) return;
@@ -50,14 +47,44 @@ class thread_pool final : public blocking_backend {
     }
   }
 
-  void for_each(void (*f)(agent&, void*), void* argument) override {
+  void for_each(void (*f)(agent&, void*), void* argument) {
     const std::lock_guard lock(mutex_);
-    for (agent* a : busy_) f(*a, argument);
+    for (const call& c : busy_) f(*c.who, argument);
+  }
+
+  /// Waits for the threads; for those with abandoned calls for a while only.
+  void end() {
+    std::unique_lock lock(mutex_);
+    stop_ = true;
+    changed_.notify_all();
+    // Records have ended by now, but those of abandoned calls; these are all that can be queued still.
+    const auto left = std::exchange(queue_, {});
+    lock.unlock();
+    for (task_core* task : left) task->fail_off_loop(nullptr);
+    lock.lock();
+    ended_.wait(lock, [this] { return threads_ == lonely(); });
+    if (ended_.wait_for(lock, grace_, [this] { return threads_ == 0; })) return;
+    for (const call& c : busy_)
+      std::fprintf(stderr,
+                   "weft: task %s was abandoned and still runs, %lld ms after everything else ended "
+                   "(config.abandon_grace); the runtime ends without it\n",
+                   c.name.c_str(),
+                   static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(grace_).count()));
   }
 
  private:
+  struct call {
+    agent* who;
+    bool may_be_abandoned;
+    std::string name;  // of one that may be
+  };
+
+  [[nodiscard]] std::size_t lonely() const noexcept {
+    return static_cast<std::size_t>(
+        std::count_if(busy_.begin(), busy_.end(), [](const call& c) { return c.may_be_abandoned; }));
+  }
+
   void run() {
-    set_runs_for_weft(true);
     agent& me = thread_agent::mine();
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -67,25 +94,41 @@ class thread_pool final : public blocking_backend {
       if (!some || queue_.empty()) break;
       task_core* const task = queue_.front();
       queue_.pop_front();
-      busy_.push_back(&me);
+      const bool may_be_abandoned = task->what() == task_core::flavour::abandonable;
+      busy_.push_back({&me, may_be_abandoned, may_be_abandoned ? to_string(task->info()) : std::string()});
       lock.unlock();
+      // Then it is no thread of the runtime's: what it wakes may be another runtime's.
+      set_runs_for_weft(!may_be_abandoned);
       task->run_off_loop(me);
       lock.lock();
-      std::erase(busy_, &me);
+      std::erase_if(busy_, [&me](const call& c) { return c.who == &me; });
     }
-    if (--threads_ == 0) ended_.notify_all();  // under the lock: the pool may go when it is released
+    --threads_;
+    ended_.notify_all();
   }
 
   const std::size_t most_;
   const std::chrono::nanoseconds patience_;
+  const std::chrono::nanoseconds grace_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::condition_variable ended_;
   std::deque<task_core*> queue_;
-  std::vector<agent*> busy_;
+  std::vector<call> busy_;
   std::size_t idle_ = 0;
   std::size_t threads_ = 0;
   bool stop_ = false;
+};
+
+class thread_pool final : public blocking_backend {
+ public:
+  explicit thread_pool(const config& c) : crew_(std::make_shared<crew>(c)) {}
+  ~thread_pool() override { crew_->end(); }
+  void start(task_core& task) override { crew_->start(task); }
+  void for_each(void (*f)(agent&, void*), void* argument) override { crew_->for_each(f, argument); }
+
+ private:
+  const std::shared_ptr<crew> crew_;
 };
 
 }  // namespace

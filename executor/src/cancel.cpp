@@ -28,10 +28,10 @@ bool is_fiber(const agent& a) noexcept { return a.what == agent::kind::fiber; }
 }  // namespace
 
 void scope::enter(agent& who, deadline until, bool shield) {
-  if (who.what == agent::kind::body)
+  if (who.what == agent::kind::body && !who.innermost)
     throw wait_in_algorithm(
-        "timeout() or shield() inside the body of a oneTBB algorithm: a body has no scope of its own; "
-        "put it around the algorithm, or around a spawn_cpu in the body");
+        "timeout(), shield() or cancel_scope inside the body of a oneTBB algorithm, which has no scope of its own; "
+        "give the algorithm weft::bind(body), or put it around the algorithm, or around a spawn_cpu in the body");
   id_ = next_scope_id();
   owner_ = &who;
   outer_ = who.innermost;
@@ -44,24 +44,46 @@ void scope::enter(agent& who, deadline until, bool shield) {
   if (shield) ++who.shields;
 }
 
+void scope::mirror(agent& who, deadline until, scope_control* control) noexcept {
+  owner_ = &who;
+  until_ = until;
+  mirror_ = true;
+  uncaught_ = static_cast<std::uint16_t>(std::uncaught_exceptions());
+  control_.store(control, std::memory_order_relaxed);
+}
+
 void scope::leave() noexcept {
   scope** at = &owner_->innermost;
   while (*at != this) at = &(*at)->outer_;
   *at = outer_;
   if (shield_) --owner_->shields;
-  if (requested() && !shield_) {
+  if (requested()) {
     bool still = owner_->watch != nullptr;
     for (const scope* s = owner_->innermost; s; s = s->outer_) still |= s->requested();
     owner_->hint.store(still, std::memory_order_relaxed);
   }
   if (children) task_core::pass_on(*this, outer_ ? *outer_ : owner_->home->root);
+  if (scope_control* const c = control()) {
+    c->leave();
+    c->release();
+  }
 }
 
 bool scope::mark(cancel_reason reason, std::uint64_t by) noexcept {
   if (requested()) return false;
   by_.store(by, std::memory_order_relaxed);
   reason_.store(reason, std::memory_order_relaxed);
-  return !requested_.exchange(true, std::memory_order_seq_cst);
+  if (requested_.exchange(true, std::memory_order_seq_cst)) return false;
+  // Dekker with control_of(): the scope is marked before `control_` is read.
+  if (scope_control* const c = control_.load(std::memory_order_seq_cst); c && !mirror_) [[unlikely]]
+    c->cancel(reason, by);
+  return true;
+}
+
+void scope::look() noexcept {
+  const scope_control* const c = control();
+  if (c) c->mark(*this);
+  if (!mirror_ && until_.passed()) mark(cancel_reason::deadline, 0);
 }
 
 // The tree below may be deep, so it is walked with a list of its own, not by recursion.
@@ -97,9 +119,9 @@ scope* cancelled_scope(agent& a, unsigned uncaught) noexcept {
   scope* found = nullptr;
   for (scope* s = a.innermost; s; s = s->outer()) {
     if (uncaught > s->uncaught()) break;  // it was entered before the exception, and so were those around it
-    if (s->is_shield()) break;
-    if (!is_fiber(a) && s->until().passed()) s->mark(cancel_reason::deadline, 0);
+    if (!is_fiber(a)) s->look();
     if (s->requested()) found = s;
+    if (s->is_shield()) break;
   }
   return found;
 }
@@ -111,7 +133,7 @@ scope* cancelled_scope_slowly(agent& a) noexcept {
 std::uint16_t outermost_depth(agent& a) noexcept {
   const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
   std::uint16_t depth = 0xffff;
-  for (const scope* s = a.innermost; s && uncaught <= s->uncaught() && !s->is_shield(); s = s->outer())
+  for (const scope* s = a.innermost; s && uncaught <= s->uncaught(); s = s->is_shield() ? nullptr : s->outer())
     depth = s->depth();
   return depth;
 }
@@ -136,7 +158,20 @@ void wake_off_loop(agent& a, const scope& s, std::uint64_t task_id) noexcept {
 deadline deadline_of_scopes(agent& a) noexcept {
   const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
   const scope* s = a.innermost;
-  return s && !s->is_shield() && uncaught <= s->uncaught() ? s->until() : deadline::never();
+  if (!s || uncaught > s->uncaught()) return deadline::never();
+  deadline until = s->until();
+  // With no loop to keep the deadlines of its cancel_scopes, the agent does.
+  for (const bool kept = keeper_for(a); s && !kept && uncaught <= s->uncaught();
+       s = s->is_shield() ? nullptr : s->outer())
+    if (s->control()) until = std::min(until, s->control()->until());
+  return until;
+}
+
+scope_control* control_in_force(agent& a) noexcept {
+  const auto uncaught = static_cast<unsigned>(std::uncaught_exceptions());
+  for (const scope* s = a.innermost; s && uncaught <= s->uncaught(); s = s->is_shield() ? nullptr : s->outer())
+    if (s->control()) return s->control();
+  return nullptr;
 }
 
 deadline inherited_deadline(agent& a) noexcept {
@@ -207,7 +242,11 @@ bool cancel_requested() noexcept {
 
 deadline current_deadline() noexcept {
   detail::agent* a = detail::current_agent();
-  return a && a->innermost ? a->innermost->until() : deadline::never();
+  if (!a || !a->innermost) return deadline::never();
+  deadline until = a->innermost->until();
+  for (const detail::scope* s = a->innermost; s; s = s->is_shield() ? nullptr : s->outer())
+    if (s->control()) until = std::min(until, s->control()->earliest());
+  return until;
 }
 
 }  // namespace weft

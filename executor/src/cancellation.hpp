@@ -1,7 +1,15 @@
 #pragma once
 // The inside of cancellation: which scope of an agent is in force.
 
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+
 #include "weft/cancel.hpp"
+#include "weft/runnable.hpp"
+#include "weft/timer.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::detail {
@@ -52,6 +60,122 @@ void wake_off_loop(agent& a, const scope& s, std::uint64_t task_id) noexcept;
 deadline deadline_of_scopes(agent& a) noexcept;
 /// After a wait that ended as cancelled.
 [[noreturn]] void throw_cancelled(agent& a);
+
+/// What others may hold of a scope, for as long as they like: cancel_scope, std::stop_token, a bound body. Counted.
+///
+/// A cancellation from anywhere marks the control. The scope itself, on its owner's frame, hears of it from its owner:
+///   a fiber          by message to its loop (the `keeper`), which marks the scope and wakes whom that concerns;
+///   any other agent  by looking, at its waits and in check_cancelled(); while it waits, a stop callback wakes it.
+/// The keeper (for others than fibers the loop that their task came from) has a timer for the deadline.
+///
+/// Who may touch what:
+///   asked_, until_, source_, incoming_   any thread.
+///   keeper_            written by the owner: set from enter() to leave(). That the owner's task has not ended keeps
+///                      the runtime; so who posts raises in_flight before reading keeper_.
+///   told_              set by any thread before it posts the control to the keeper.
+///   posted_            true while the control is in the keeper's inbox.
+///   inside_, alarm_    the keeper.
+///   the rest           written by the owner before others can have it.
+class scope_control final : public message {
+ public:
+  scope_control(deadline until, bool shield) noexcept
+      : until_(until.when().time_since_epoch().count()), shield_(shield) {
+    alarm_.back = this;
+    alarm_.expired = &expired;
+  }
+  void hold() noexcept { holders_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+  // --- any thread ---
+
+  void cancel(cancel_reason reason, std::uint64_t by) noexcept;
+  void cancel_on(std::stop_token stop);
+  void reschedule(deadline until) noexcept;
+  [[nodiscard]] bool asked() const noexcept { return asked_.load(std::memory_order_acquire) != 0; }
+  [[nodiscard]] deadline until() const noexcept {
+    return clock::time_point(clock::duration(until_.load(std::memory_order_relaxed)));
+  }
+  [[nodiscard]] std::stop_token token() const noexcept { return source_.get_token(); }
+  [[nodiscard]] bool shield() const noexcept { return shield_; }
+  /// True when it was asked, or will be: while it is not left, its deadline counts.
+  [[nodiscard]] bool called() const noexcept {
+    return asked() || (!left_.load(std::memory_order_relaxed) && until().passed());
+  }
+  /// The outermost of it and those around it that was cancelled; null if none was.
+  [[nodiscard]] const scope_control* cancelled() const noexcept;
+  /// The earliest deadline of it and those around it.
+  [[nodiscard]] deadline earliest() const noexcept;
+  /// Marks a scope that it is the control of, if it was cancelled or its deadline has passed.
+  void mark(scope& s) const noexcept;
+
+  // --- the owner ---
+
+  /// True for the first.
+  [[nodiscard]] bool begin() noexcept { return !begun_.exchange(true, std::memory_order_relaxed); }
+  /// Becomes the control of the scope that `who` has entered. A fiber's loop cancels the scope, if it `tells` it.
+  void enter(scope& s, agent& who, bool tells) noexcept;
+  void leave() noexcept;
+  /// Is stopped with `outer` from now on.
+  void link(scope_control& outer);
+  [[nodiscard]] bool linked() const noexcept { return outer_ != nullptr; }
+  std::shared_ptr<void> cpu_context;  ///< weft::cpu_context() in this scope
+
+ private:
+  friend scope_control& control_of(scope& s, agent& who);
+
+  struct stopper {
+    scope_control* what;
+    void operator()() const noexcept { what->stop(); }
+  };
+  struct canceller {
+    scope_control* what;
+    void operator()() const noexcept;
+  };
+  struct source {
+    source(std::stop_token stop, canceller what, source* after) : next(after), callback(std::move(stop), what) {}
+    source* next;
+    std::stop_callback<canceller> callback;
+  };
+  struct node : timer {
+    scope_control* back = nullptr;
+  };
+
+  ~scope_control();
+  static void expired(timer& t) noexcept;
+  void run() noexcept override;
+  void stop() noexcept;
+  void poke() noexcept;
+  void post_to(loop_core& keeper) noexcept;
+  void tend() noexcept;
+
+  std::atomic<std::uint32_t> holders_{1};
+  std::atomic<bool> begun_{false};
+  std::atomic<bool> left_{false};
+  std::atomic<bool> posted_{false};
+  std::atomic<bool> told_{false};
+  std::atomic<std::uint64_t> asked_{0};  // 0, or who asked and why
+  std::atomic<clock::rep> until_;
+  std::atomic<loop_core*> keeper_{nullptr};
+  const bool shield_;
+  std::uint64_t id_ = 0;
+  deadline inherited_;  // what the scope had when it was entered
+  scope* inside_ = nullptr;
+  node alarm_;
+  std::stop_source source_;
+  std::atomic<source*> incoming_{nullptr};
+  scope_control* outer_ = nullptr;
+  std::optional<std::stop_callback<stopper>> link_;  // behind source_, which it uses
+};
+
+/// The loop that keeps the deadlines of an agent's controls; null for a thread that no loop outlives.
+loop_core* keeper_for(const agent& who) noexcept;
+/// The control of a scope of the calling agent, linked with those around it up to a shield; made when there is none.
+scope_control& control_of(scope& s, agent& who);
+
+/// The innermost control there is among the scopes that take effect on the calling agent; null if there is none.
+scope_control* control_in_force(agent& a) noexcept;
 
 /// Parks an agent that is no fiber until its wait `word` is decided, if need be by the deadline.
 void park_off_loop(agent& a, std::uint64_t word, deadline until);

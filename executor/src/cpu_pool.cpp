@@ -1,6 +1,8 @@
 #include "weft/cpu_pool.hpp"
 
+#include <oneapi/tbb/cache_aligned_allocator.h>
 #include <oneapi/tbb/concurrent_queue.h>
+#include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task.h>
 #include <oneapi/tbb/task_arena.h>
@@ -9,7 +11,10 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +22,7 @@
 #include "cancellation.hpp"
 #include "cpu_runner.hpp"
 #include "eh_globals.hpp"
+#include "weft/cpu_context.hpp"
 #include "weft/error.hpp"
 
 namespace weft::detail {
@@ -197,17 +203,44 @@ thread_local body_slot tl_body;
 
 const void* algorithm_context() noexcept { return tbb::task::current_context(); }
 
-bool in_own_algorithm(const agent* a) noexcept {
+bool in_own_algorithm(const agent* stack) noexcept {
   const void* const here = algorithm_context();
-  if (!here) return false;
-  if (a && a->what == agent::kind::cpu) return here != static_cast<const fiber_agent*>(a)->entered_in;
-  if (a && a->what != agent::kind::body && a->what != agent::kind::thread) return false;
-  return tl_cpu_thread;
+  return here && !(stack && here == static_cast<const fiber_agent*>(stack)->entered_in);
 }
 
 bool in_foreign_algorithm() noexcept { return algorithm_context() != nullptr; }
 
+namespace {
+
+// The agents of bound bodies. Not a thread's: oneTBB moves a stack with a body that waits for its own algorithm to
+// another thread, and does not say so.
+using agents_of_stacks =
+    tbb::enumerable_thread_specific<body*, tbb::cache_aligned_allocator<body*>, tbb::ets_suspend_aware>;
+agents_of_stacks& stacks_with_bodies() {
+  static auto* const s = new agents_of_stacks(nullptr);
+  return *s;
+}
+std::atomic<bool> ever_bound{false};
+
+}  // namespace
+
+agent* bound_body() noexcept {
+  if (!ever_bound.load(std::memory_order_relaxed)) return nullptr;
+  body* const b = stacks_with_bodies().local();
+  return b && b->bound_in == algorithm_context() ? b : nullptr;
+}
+
+[[gnu::noinline]] agent* own_body() {
+  asm volatile("");
+  if (!tl_cpu_thread || !in_own_algorithm(agent_of_this_stack())) return nullptr;
+  ever_bound.store(true, std::memory_order_relaxed);
+  body*& mine = stacks_with_bodies().local();
+  if (!mine) mine = new body;
+  return mine;
+}
+
 agent& body_agent() {
+  if (agent* const bound = bound_body()) return *bound;
   body*& mine = tl_body.mine;
   if (!mine) {
     const std::lock_guard lock(bodies().mutex);
@@ -232,10 +265,10 @@ void park_body(agent& a, std::uint64_t word) {
                             "wait outside the algorithm, or in spawn_cpu tasks of their own");
   }
   static_cast<tbb_pool&>(runtime_core::current()->cpu()).keep_watch();
-  // oneTBB keeps neither over a wait: the exception state, and whose body runs here.
+  // oneTBB keeps neither over a wait: the exception state, and whose body runs here (but a bound one's).
   const eh_globals saved = *thread_eh_globals();
   *thread_eh_globals() = {};
-  swap_body(nullptr);
+  if (!self.bound_in) swap_body(nullptr);
   tbb::task::suspend([&self](tbb::task::suspend_point point) {
     self.point = point;
     auto expected = body::parking::running;
@@ -245,10 +278,53 @@ void park_body(agent& a, std::uint64_t word) {
   // Not at the beginning: a waker may come as soon as the wait is published, which was before this function.
   self.park.store(body::parking::running, std::memory_order_relaxed);
   suspended.fetch_sub(1, std::memory_order_relaxed);
-  put_away(swap_body(&self));
+  if (!self.bound_in) put_away(swap_body(&self));
   *thread_eh_globals() = saved;
+}
+
+std::shared_ptr<void> serial_algorithms() {
+  return std::make_shared<tbb::global_control>(tbb::global_control::max_allowed_parallelism, 1);
 }
 
 std::unique_ptr<cpu_backend> make_cpu_pool(const config& c) { return std::make_unique<tbb_pool>(c); }
 
+namespace {
+
+// One for each scope that asked. An algorithm whose body throws leaves its context cancelled: then the next is another,
+// and the old one stays, for something may run in it still.
+struct stoppable {
+  struct stop {
+    tbb::task_group_context* what;
+    void operator()() const noexcept { what->cancel_group_execution(); }
+  };
+  stoppable(std::stop_token token, std::shared_ptr<void> before)
+      : earlier(std::move(before)), on_stop(std::move(token), stop{&context}) {}
+
+  std::shared_ptr<void> earlier;
+  tbb::task_group_context context{tbb::task_group_context::isolated};
+  std::stop_callback<stop> on_stop;
+};
+
+}  // namespace
 }  // namespace weft::detail
+
+namespace weft {
+
+tbb::task_group_context& cpu_context() {
+  detail::agent* const who = detail::current_agent();
+  if (!who || !who->task || who->what == detail::agent::kind::body ||
+      who->task->what() != detail::task_core::flavour::cpu)
+    throw std::logic_error(
+        "cpu_context() outside a CPU task: call it in spawn_cpu, and not in the body of an algorithm, for what a body "
+        "starts belongs to the algorithm around it");
+  detail::scope_control& scope = detail::control_of(*who->innermost, *who);
+  auto* mine = static_cast<detail::stoppable*>(scope.cpu_context.get());
+  if (!mine || (mine->context.is_group_execution_cancelled() && !scope.token().stop_requested())) {
+    auto next = std::make_shared<detail::stoppable>(scope.token(), scope.cpu_context);
+    mine = next.get();
+    scope.cpu_context = std::move(next);
+  }
+  return mine->context;
+}
+
+}  // namespace weft

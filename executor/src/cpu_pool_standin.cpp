@@ -68,9 +68,12 @@ class standin_pool final : public cpu_runner {
 const void* algorithm_context() noexcept { return nullptr; }
 bool in_own_algorithm(const agent*) noexcept { return false; }
 bool in_foreign_algorithm() noexcept { return false; }
+agent* bound_body() noexcept { return nullptr; }
 agent& body_agent() { return *current_agent(); }
+agent* own_body() { return nullptr; }
 void park_body(agent&, std::uint64_t) {}
 
+std::shared_ptr<void> serial_algorithms() { return nullptr; }
 std::unique_ptr<cpu_backend> make_cpu_pool(const config& c) { return std::make_unique<standin_pool>(c); }
 
 }  // namespace weft::detail

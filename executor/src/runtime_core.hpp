@@ -31,17 +31,28 @@ class cpu_backend {
 };
 
 std::unique_ptr<cpu_backend> make_cpu_pool(const config& c);
+/// While it is held, oneTBB's algorithms run on the thread that calls them alone, for simulations.
+std::shared_ptr<void> serial_algorithms();
 
 // Waits inside oneTBB algorithms. The stand-in pool and simulation have none.
 
-/// True inside the body of an algorithm of a CPU task of ours, on whichever worker.
-bool in_own_algorithm(const agent* a) noexcept;
+/// On a thread of the CPU pool: true inside the body of an algorithm, on whichever stack; `stack` is the CPU task whose
+/// stack it is, or null.
+bool in_own_algorithm(const agent* stack) noexcept;
 /// True inside an algorithm that weft did not start: a plain thread's, or one that a fiber called.
 bool in_foreign_algorithm() noexcept;
-/// The agent of the body that runs here; it follows the body over its waits.
+/// In the body of an algorithm, the agent
+///   bound_body   of a body that is bound; null for others.
+///   own_body     to bind a body to; null outside algorithms.
+///   body_agent   to wait as: the bound one, or one that knows of no task and follows the body over its wait.
+agent* bound_body() noexcept;
 agent& body_agent();
+agent* own_body();
 /// Parks a body until its wait is decided. Throws wait_in_algorithm when too many are parked.
 void park_body(agent& a, std::uint64_t word);
+
+/// The CPU task on whose stack the caller is; null on a worker's own.
+agent* agent_of_this_stack() noexcept;
 
 class blocking_backend {
  public:

@@ -18,8 +18,6 @@ constinit thread_local loop_core* tl_loop = nullptr;
 constinit thread_local bool tl_cpu_thread = false;
 constinit thread_local std::uint32_t tl_here = 0;
 
-namespace {
-
 // oneTBB moves stacks between its threads as it likes, when bodies of algorithms wait. So which CPU task runs here is
 // not a thread's to know, but the stack's.
 agent* agent_of_this_stack() noexcept {
@@ -28,11 +26,12 @@ agent* agent_of_this_stack() noexcept {
   return stacks ? static_cast<fiber_agent*>(stacks->owner_of(__builtin_frame_address(0))) : nullptr;
 }
 
-}  // namespace
-
+// The body of an algorithm may run on the stack of its task, and of another. It is nobody there unless it is bound.
 [[gnu::noinline]] agent* current_agent() noexcept {
   asm volatile("");
-  return tl_cpu_thread ? agent_of_this_stack() : tl_agent;
+  if (!tl_cpu_thread) return tl_agent;
+  agent* const a = agent_of_this_stack();
+  return in_own_algorithm(a) ? bound_body() : a;
 }
 [[gnu::noinline]] loop_core* current_loop() noexcept {
   asm volatile("");

@@ -26,9 +26,12 @@ class sim_pool {
 
   void start_later(task_core& task, clock::time_point when) {
     auto* d = new delayed(loop_, task);
+    // An abandoned call has no record any more that keeps the simulation.
+    if (task.what() == task_core::flavour::abandonable) loop_.runtime().in_flight.fetch_add(1);
     try {
       loop_.arm(*d, when);
     } catch (...) {
+      d->done();
       delete d;
       throw;
     }
@@ -37,24 +40,29 @@ class sim_pool {
  private:
   // The record itself may be on its way to its origin's inbox.
   struct delayed final : timer, runnable {
-    delayed(loop_core& l, task_core& t) noexcept : runnable(kind::start), loop(l), task(t) {
+    delayed(loop_core& l, task_core& t) noexcept
+        : runnable(kind::start), loop(l), task(t), counted(t.what() == task_core::flavour::abandonable) {
       expired = [](timer& n) noexcept {
         auto& self = static_cast<delayed&>(n);
         self.loop.ready(&self);
       };
     }
     void run() noexcept override {
-      task_core& t = task;
+      task.run_off_loop(*current_agent());
+      done();
       delete this;
-      t.run_off_loop(*current_agent());
     }
     void fail(std::exception_ptr error) noexcept override {
-      task_core& t = task;
+      task.fail_off_loop(std::move(error));
+      done();
       delete this;
-      t.fail_off_loop(std::move(error));
+    }
+    void done() noexcept {
+      if (counted) loop.runtime().in_flight.fetch_sub(1);
     }
     loop_core& loop;
     task_core& task;
+    const bool counted;
   };
   loop_core& loop_;
 };
@@ -189,6 +197,7 @@ class sim_core final : public runtime_core {
     return text;
   }
 
+  const std::shared_ptr<void> serial_ = serial_algorithms();
   clock::time_point now_{std::chrono::seconds(1)};
   const std::uint64_t seed_;
   std::mt19937_64 draw_;

@@ -42,10 +42,15 @@ loop_core* spawning_loop() noexcept {
 
 // The runtime, for a spawn from off the loops. The count keeps it from stopping before a loop has adopted the record.
 // Dekker with close(): the count is raised before `closing` is read.
-runtime_core& spawn_from_outside(const visit& here, const char* what) {
+// That an abandonable call was not abandoned is read after that too: then its record, and the runtime, have not ended.
+runtime_core& spawn_from_outside(const visit& here, const agent* spawner, const char* what) {
   runtime_core* rt = here.runtime();
   if (!rt) throw no_runtime(what);
   rt->in_flight.fetch_add(1, std::memory_order_seq_cst);
+  if (spawner && spawner->task && spawner->task->abandoned()) {
+    rt->give_up_spawn();
+    throw no_runtime(std::string(what) + " in a blocking call that was abandoned");
+  }
   if (rt->closing() && !runs_for_weft()) {
     rt->give_up_spawn();
     throw no_runtime(std::string(what) + ", from outside it,");
@@ -63,7 +68,7 @@ std::uint64_t current_task_id() noexcept {
 // --- a record's beginning ---
 
 task_core::task_core(flavour what, const task_options& options, std::source_location where)
-    : runnable(kind::start), flavour_(what), site_(where) {
+    : runnable(kind::start), flavour_(what), extras_(what == flavour::abandonable), site_(where) {
   if (options.stack_size != 0) {
     if (options.stack_size < min_stack_size || options.stack_size > max_stack_size)
       throw std::invalid_argument("task_options.stack_size is " + std::to_string(options.stack_size) +
@@ -75,10 +80,26 @@ task_core::task_core(flavour what, const task_options& options, std::source_loca
     name_ = new char[options.name.size() + 1];
     std::memcpy(name_, options.name.data(), options.name.size());
     name_[options.name.size()] = '\0';
+    extras_ = true;
   }
 }
 
-task_core::~task_core() { delete[] name_; }
+task_core::~task_core() {
+  if (extras_) [[unlikely]]
+    free_extras();
+}
+
+[[gnu::cold, gnu::noinline]] void task_core::free_extras() noexcept {
+  end_extras();
+  if (scope_control* const c = own.control()) c->release();
+  delete[] name_;
+}
+
+// At the end of the body, before anybody can see the result.
+[[gnu::cold, gnu::noinline]] void task_core::end_extras() noexcept {
+  if (scope_control* const c = own.control()) c->leave();
+  if (context_values* const values = std::exchange(values_, nullptr)) values->drop();
+}
 
 task_info task_core::info() const { return {id(), parent_, name_ ? name_ : "", site_}; }
 
@@ -88,9 +109,22 @@ void task_core::inherit(const agent* spawner) noexcept {
   if (spawner->innermost) own.until_ = spawner->innermost->until();
 }
 
+inline void task_core::inherit_values(context_values* values) noexcept {
+  if (values) [[unlikely]] {
+    values_ = values->share();
+    extras_ = true;
+  }
+}
+
+void task_core::inherit_values_of_caller() noexcept {
+  context_values** const values = values_of_caller();
+  if (values) inherit_values(*values);
+}
+
 void task_core::never_started() noexcept {
   discard();
-  release();  // the producer's hold; the handle goes with the future
+  if (flavour_ == flavour::abandonable) release();  // the thread's hold
+  release();                                        // the producer's hold; the handle goes with the future
 }
 
 void task_core::link_under(scope& parent) noexcept {
@@ -142,13 +176,18 @@ bool start_task(task_core& task, place where) {
   if (!here || here->is_pool()) [[unlikely]]
     return start_from_off_loops(task, where);
   check_place(where, *here);
-  agent* const spawner = where.what == place::how::detached ? nullptr : tl_agent;
+  agent* spawner = tl_agent;
+  if (where.what == place::how::detached) {
+    task.inherit_values_of_caller();
+    spawner = nullptr;
+  }
   task.origin = here;
   task.own.id_ = here->next_id();
   task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
   scope* parent = &here->root;
   if (spawner) {
     task.inherit(spawner);
+    if (spawner->task) task.inherit_values(spawner->task->values_);
     if (spawner->innermost) parent = spawner->innermost;
   }
   task.link_under(*parent);
@@ -176,6 +215,7 @@ void start_in_group(task_core& task, place where) {
     return;
   }
   check_place(where, *here);
+  task.inherit_values_of_caller();
   task.own.id_ = here->next_id();
   task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
   task.join_group(spawner);
@@ -203,6 +243,11 @@ void task_core::ask_as_spawned(loop_core& here, agent* spawner) noexcept {
     ask(s->reason());
 }
 
+// Off the loops a task belongs to its parent, and to no scope in that: those are not told of it later.
+void task_core::ask_as_spawned_by(agent* spawner) noexcept {
+  if (const scope* s = spawner ? cancelled_scope(*spawner) : nullptr) ask(s->reason());
+}
+
 void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
   if (where.what == place::how::anywhere) {
     here.offer(&task);
@@ -218,12 +263,13 @@ void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
 bool start_from_off_loops(task_core& task, place where) {
   agent* const spawner = current_agent();
   const visit guest;
-  runtime_core* const rt = &spawn_from_outside(guest, "spawn()");
+  runtime_core* const rt = &spawn_from_outside(guest, spawner, "spawn()");
   if (where.what == place::how::on_loop && where.index >= rt->loops()) {
     rt->give_up_spawn();
     throw_no_such_loop(where.index, rt->loops());
   }
   task_core* const parent = spawner ? spawner->task : nullptr;
+  task.inherit_values_of_caller();
   task.own.id_ = outside_id();
   if (where.what == place::how::on_loop)
     task.target_ = static_cast<std::uint8_t>(where.index + 1);
@@ -234,6 +280,7 @@ bool start_from_off_loops(task_core& task, place where) {
   } else {
     if (where.what != place::how::detached) {
       task.inherit(spawner);
+      task.ask_as_spawned_by(spawner);
       task.remember_parent(parent);
     }
     task.origin = parent                              ? parent->origin
@@ -247,6 +294,7 @@ bool start_from_off_loops(task_core& task, place where) {
 
 void runtime_core::start_main(task_core& task) {
   loop_core& first = *loops_[0];
+  task.inherit_values_of_caller();
   task.origin = &first;
   task.own.id_ = first.next_id();
   task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
@@ -257,6 +305,7 @@ void runtime_core::start_main(task_core& task) {
 
 void start_off_loop(task_core& task, void (*submit)(task_core&)) {
   agent* const spawner = current_agent();
+  task.inherit_values_of_caller();
   if (loop_core* here = spawning_loop(); here && (!task.group || task.group->origin == here)) {
     task.own.id_ = here->next_id();
     task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
@@ -268,6 +317,7 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
       task.origin = here;
       task.inherit(spawner);
       task.link_under(spawner && spawner->innermost ? *spawner->innermost : here->root);
+      task.ask_as_spawned_by(spawner);
     }
     try {
       submit(task);
@@ -278,13 +328,14 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
     return;
   }
   const visit here;
-  runtime_core* const rt = &spawn_from_outside(here, "spawn_cpu() or spawn_blocking()");
+  runtime_core* const rt = &spawn_from_outside(here, spawner, "spawn_cpu() or spawn_blocking()");
   task_core* const parent = spawner ? spawner->task : nullptr;
   task.own.id_ = outside_id();
   if (task.group) {
     task.join_group(spawner);
   } else {
     task.inherit(spawner);
+    task.ask_as_spawned_by(spawner);
     task.remember_parent(parent);
     task.origin = parent ? parent->origin : &rt->any_loop();
   }
@@ -416,13 +467,21 @@ void task_core::execute_guarded() noexcept {
     try {
       execute();
     } catch (const cancelled& c) {
+      if (c.scope() == own.id() && flavour_ != flavour::fiber) own.look();  // a bound body may have seen it first
       was_cancelled = c.scope() == own.id() && own.requested();
       error = std::current_exception();
     } catch (...) {
       error = std::current_exception();
     }
     // A CPU task that was cancelled may have had its algorithms cut short: what it gives is not to be trusted.
-    if (!error && flavour_ == flavour::cpu && own.requested()) was_cancelled = true;
+    if (!error && flavour_ == flavour::cpu) {
+      if (own.control() && own.control()->asked()) own.control()->mark(own);
+      was_cancelled = own.requested();
+    }
+  }
+  if (extras_) [[unlikely]] {
+    end_extras();
+    if (!settle(settled::by_thread)) return;
   }
   if (was_cancelled && !error) error = std::make_exception_ptr(cancelled(own.reason(), own.id(), own.by()));
   if (error)
@@ -456,6 +515,25 @@ void task_core::run_off_loop(agent& a) noexcept {
   execute_guarded();
   runs_on.store(nullptr, std::memory_order_seq_cst);
   end(a);
+  end_off_loop();
+}
+
+void task_core::end_off_loop() noexcept {
+  const bool held = flavour_ == flavour::abandonable;  // by the thread; else the record may go in finished()
+  if (!abandoned()) finished();
+  if (held) release();
+}
+
+// True for the one who gives the outcome and ends the record.
+bool task_core::settle(settled by) noexcept {
+  auto nobody = settled::not_yet;
+  return flavour_ != flavour::abandonable || settled_.compare_exchange_strong(nobody, by, std::memory_order_seq_cst);
+}
+
+// The canceller's half: the future is there at once, the thread goes on alone.
+void task_core::abandon(cancel_reason reason, std::uint64_t by) noexcept {
+  if (!settle(settled::by_canceller)) return;
+  complete_with(std::make_exception_ptr(cancelled(reason, id(), by)), true);
   finished();
 }
 
@@ -468,8 +546,8 @@ void task_core::fail(std::exception_ptr error) noexcept {
 
 void task_core::fail_off_loop(std::exception_ptr error) noexcept {
   discard();
-  complete_with(std::move(error), false);
-  finished();
+  if (settle(settled::by_thread)) complete_with(std::move(error), false);
+  end_off_loop();
 }
 
 void task_core::finished() noexcept {
@@ -529,6 +607,7 @@ bool task_core::cancel_unless_here(cancel_reason reason, std::uint64_t by) noexc
   own.mark(reason, by);
   wake_off_loop();
   if (stage_.load(std::memory_order_acquire) == stage::adopted) origin->post(new cancel_message(*this, reason, by));
+  if (flavour_ == flavour::abandonable) abandon(reason, by);
   return false;
 }
 

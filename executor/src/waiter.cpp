@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -114,19 +116,29 @@ namespace {
 void check_can_park(const agent& a) {
   if (a.what == agent::kind::fiber && in_foreign_algorithm())
     throw wait_in_algorithm(
-        "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
-        "call the algorithm in spawn_cpu");
+        a.home->is_pool()
+            ? "the body of a oneTBB algorithm waits in a simulation, where algorithms run on one thread and cannot be "
+              "suspended; wait outside the algorithm, or in spawn_cpu tasks of their own"
+            : "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
+              "call the algorithm in spawn_cpu");
 }
 
 }  // namespace
 
+namespace {
+[[gnu::noinline]] agent* waiting_body() {
+  asm volatile("");
+  return tl_cpu_thread && in_own_algorithm(agent_of_this_stack()) ? &body_agent() : nullptr;
+}
+}  // namespace
+
 agent& waiting_agent_off_loops() {
+  if (agent* const body = waiting_body()) return *body;
   agent* const a = current_agent();
   if (!a && current_loop())
     throw bad_wait(
         "cannot wait here: this code runs on an event loop's own stack (a handler of Asio, a callback of the runtime), "
         "which must not be suspended; spawn() a task from here and wait in it");
-  if (in_own_algorithm(a)) return body_agent();
   if (a && a->what == agent::kind::cpu) return *a;
   if (in_foreign_algorithm())
     throw wait_in_algorithm(
@@ -251,6 +263,15 @@ struct alarm : detail::timer {
 
 }  // namespace
 
+namespace {
+/// Wakes a wait off the loops when a scope around it is cancelled that has a control.
+struct told {
+  detail::agent& who;
+  std::uint64_t word;
+  void operator()() const noexcept { detail::decide(who, word, wake_reason::cancelled); }
+};
+}  // namespace
+
 wake_reason waiter::reason() const noexcept {
   return static_cast<wake_reason>(agent_.word.load(std::memory_order_acquire) & detail::agent::state_mask);
 }
@@ -304,11 +325,15 @@ wake_reason waiter::park_off_loops(deadline until, bool deaf) {
   // Off the loops nobody watches the deadlines of scopes: the wait does.
   const deadline scopes = deaf ? deadline::never() : detail::deadline_of_scopes(a);
   const deadline earliest = std::min(until, scopes);
+  std::optional<std::stop_callback<told>> ear;
+  detail::scope_control* control = nullptr;
   if (!deaf) {
+    control = detail::control_in_force(a);
     // Dekker with task_core::request_cancel(): `cancellable` is written before the scope is read; a canceller marks
     // the scope before it reads `cancellable`.
     a.reach.store(detail::outermost_depth(a), std::memory_order_relaxed);
     a.cancellable.exchange(true, std::memory_order_seq_cst);
+    if (control) ear.emplace(control->token(), told{a, word_});
     if (detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled)) {
       a.cancellable.store(false, std::memory_order_relaxed);
       return wake_reason::cancelled;
@@ -321,8 +346,10 @@ wake_reason waiter::park_off_loops(deadline until, bool deaf) {
   }
   a.cancellable.store(false, std::memory_order_release);
   const auto how = reason();
-  if (how == wake_reason::timed_out && until > scopes) return wake_reason::cancelled;  // the scope's deadline, not ours
-  return how;
+  if (how != wake_reason::timed_out || until <= scopes) return how;
+  // The scope's deadline, not ours. If it was put off while we waited, it holds all the same: there is no way back.
+  if (!detail::cancelled_scope(a) && control) control->cancel(cancel_reason::deadline, 0);
+  return wake_reason::cancelled;
 }
 
 // --- checkpoints ---

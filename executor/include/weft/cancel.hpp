@@ -21,6 +21,7 @@ namespace detail {
 
 class task_core;
 class runtime_core;
+class scope_control;
 struct place;
 bool start_task(task_core&, place);
 bool start_from_off_loops(task_core&, place);
@@ -40,6 +41,8 @@ class scope {
 
   /// Makes it the innermost scope of the calling agent. Throws wait_in_algorithm in the body of an algorithm.
   void enter(agent& who, deadline until, bool shield);
+  /// Makes it the outermost scope of a bound body, which stands for the scopes of a control.
+  void mirror(agent& who, deadline until, scope_control* control) noexcept;
   /// Leaves it, even if scopes that were entered since are still there; children that are still running pass to the
   /// scope around it.
   void leave() noexcept;
@@ -55,6 +58,10 @@ class scope {
   [[nodiscard]] agent* owner() const noexcept { return owner_; }
   /// How many scopes of its owner are around it.
   [[nodiscard]] std::uint16_t depth() const noexcept { return depth_; }
+  /// What others hold of it: a cancel_scope, tokens, bound bodies. Null when nobody asked for it.
+  [[nodiscard]] scope_control* control() const noexcept { return control_.load(std::memory_order_relaxed); }
+  /// Off the loops, where nobody tells it: marks it when its deadline has passed or its control was asked.
+  void look() noexcept;
 
   /// Marks it. True the first time.
   bool mark(cancel_reason reason, std::uint64_t by) noexcept;
@@ -69,6 +76,7 @@ class scope {
  private:
   friend class task_core;
   friend class runtime_core;
+  friend class scope_control;
   friend bool start_task(task_core&, place);
   friend bool start_from_off_loops(task_core&, place);
   friend void start_in_group(task_core&, place);
@@ -82,8 +90,10 @@ class scope {
   std::uint16_t uncaught_ = 0;
   std::uint16_t depth_ = 0;
   bool shield_ = false;
+  bool mirror_ = false;  // a bound body's: stands for the scopes of its control
   std::atomic<cancel_reason> reason_{cancel_reason::user};
   std::atomic<bool> requested_{false};
+  std::atomic<scope_control*> control_{nullptr};  // the owner's to set; looked at when the scope is marked or left
 };
 
 /// A block of code under a deadline.

@@ -58,6 +58,10 @@ struct config {
 
   /// How long a thread of the blocking pool stays when it has nothing to do.
   std::chrono::nanoseconds blocking_idle = std::chrono::seconds(10);
+
+  /// How long the end of the runtime waits for abandonable calls that were cancelled and still run. Then it leaves them
+  /// behind, with a line on stderr each.
+  std::chrono::nanoseconds abandon_grace = std::chrono::seconds(1);
 };
 
 }  // namespace weft

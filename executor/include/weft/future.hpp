@@ -32,8 +32,6 @@ namespace detail {
 void* allocate_record(std::size_t size);
 void free_record(void* memory, std::size_t size) noexcept;
 
-/// The id of the calling task; 0 for none.
-std::uint64_t current_task_id() noexcept;
 /// Tells the program of an error that nobody took: config.on_unhandled.
 void report_unhandled(task_info task, std::exception_ptr error) noexcept;
 

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -21,6 +22,8 @@ inline constexpr detail::place anywhere{detail::place::how::anywhere};
 inline constexpr detail::place detached{detail::place::how::detached};
 /// On that loop. Throws std::out_of_range from spawn when there is no such loop.
 constexpr detail::place on_loop(unsigned index) noexcept { return {detail::place::how::on_loop, index}; }
+/// For spawn_blocking: a call that nobody waits for once it was cancelled.
+inline constexpr detail::abandon abandonable{};
 
 namespace detail {
 
@@ -63,6 +66,63 @@ class spawned final : public future_state<T>, public task_core {
   };
 };
 
+/// A task whose future does not wait for its call, once cancelled. So what the call gives is kept apart until it is
+/// known whether anybody wants it.
+template <class F, class T>
+class abandonable_call final : public future_state<T>, public task_core {
+ public:
+  template <class G>
+  abandonable_call(flavour what, const task_options& options, std::source_location site, G&& f)
+      : future_state<T>(1 + 2 * future_core::one_hold), task_core(what, options, site), body_(std::forward<G>(f)) {}
+
+ private:
+  ~abandonable_call() override {}
+  void execute() override {
+    struct end {
+      F& body;
+      ~end() { body.~F(); }
+    } const end{body_};
+    if constexpr (std::is_void_v<T>)
+      std::invoke(std::move(body_)), given_.emplace();
+    else if constexpr (std::is_reference_v<T>)
+      given_.emplace(std::addressof(std::invoke(std::move(body_))));
+    else
+      given_.emplace(std::invoke(std::move(body_)));
+    if (abandoned()) given_.reset();
+  }
+  void discard() noexcept override { body_.~F(); }
+  void complete() noexcept override {
+    try {
+      if constexpr (std::is_reference_v<T>)
+        this->emplace(**given_);
+      else
+        this->emplace(std::move(*given_));
+    } catch (...) {
+      this->set_error(std::current_exception(), false);
+    }
+    given_.reset();
+    this->publish();
+  }
+  void complete_with(std::exception_ptr error, bool was_cancelled) noexcept override {
+    this->set_error(std::move(error), was_cancelled);
+    this->publish();
+  }
+  future_core& state() noexcept override { return *this; }
+  void hold() noexcept override { this->add_hold(); }
+  void release() noexcept override { this->drop_hold(); }
+  void request_cancel(cancel_reason reason, std::uint64_t by) noexcept override {
+    task_core::request_cancel(reason, by);
+  }
+  [[nodiscard]] task_info producer() const override { return info(); }
+  [[nodiscard]] std::uint64_t producer_id() const noexcept override { return id(); }
+  void destroy() noexcept override { delete this; }
+
+  union {
+    F body_;
+  };
+  std::optional<typename future_state<T>::stored> given_;
+};
+
 /// The function to run: a lazy gives up the one it holds, anything else is itself.
 template <class F>
 decltype(auto) body_of(F&& f) {
@@ -80,14 +140,14 @@ using spawned_result_t = std::invoke_result_t<body_t<F>>;
 template <class F>
 concept spawnable = std::invocable<body_t<F>>;
 
-template <class F, class Start>
+template <template <class, class> class Task = spawned, class F, class Start>
 future<spawned_result_t<F>> spawn_as(task_core::flavour what, const task_options& options, F&& f,
                                      std::source_location site, Start start) {
   using T = spawned_result_t<F>;
-  auto* task = new spawned<body_t<F>, T>(what, options, site, body_of(std::forward<F>(f)));
+  auto* task = new Task<body_t<F>, T>(what, options, site, body_of(std::forward<F>(f)));
   future<T> handle = future_access::adopt<T>(task);
   struct undo {  // start() threw: the record never ran
-    spawned<body_t<F>, T>* task;
+    Task<body_t<F>, T>* task;
     ~undo() {
       if (task) static_cast<task_core*>(task)->never_started();
     }
@@ -171,6 +231,28 @@ template <detail::spawnable F>
                                   std::source_location site = std::source_location::current()) {
   return detail::spawn_as(detail::task_core::flavour::blocking, options, std::forward<F>(f), site,
                           detail::start_blocking_task);
+}
+
+/// spawn_blocking for a call that may hang. Cancelled, its future is cancelled at once, and the thread goes on alone: f
+/// owns what it uses, its result and its errors are dropped, and in it waits throw cancelled and spawn throws
+/// no_runtime. The thread counts for config.blocking_threads until f ends. The runtime ends without it after
+/// config.abandon_grace; then f may go on while statics are destroyed. Capture nothing by reference.
+///
+/// Suspends: never.
+/// Cancel:   not a cancellation point. A call that has not started never starts.
+/// Threads:  any, while a runtime runs.
+/// Ordering: what the caller wrote is visible to f. Calls start in the order they were spawned.
+/// Throws:   no_runtime; std::bad_alloc. What f throws comes out of the future, unless it was cancelled before.
+template <detail::spawnable F>
+[[nodiscard]] auto spawn_blocking(detail::abandon, F&& f, std::source_location site = std::source_location::current()) {
+  return detail::spawn_as<detail::abandonable_call>(detail::task_core::flavour::abandonable, {}, std::forward<F>(f),
+                                                    site, detail::start_blocking_task);
+}
+template <detail::spawnable F>
+[[nodiscard]] auto spawn_blocking(detail::abandon, const task_options& options, F&& f,
+                                  std::source_location site = std::source_location::current()) {
+  return detail::spawn_as<detail::abandonable_call>(detail::task_core::flavour::abandonable, options,
+                                                    std::forward<F>(f), site, detail::start_blocking_task);
 }
 
 }  // namespace weft

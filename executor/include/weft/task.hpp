@@ -10,6 +10,7 @@
 
 #include "weft/cancel.hpp"
 #include "weft/config.hpp"
+#include "weft/context_var.hpp"
 #include "weft/runnable.hpp"
 
 namespace weft {
@@ -49,14 +50,20 @@ class task_keeper {
   ~task_keeper() = default;
 };
 
+/// What `abandonable` is.
+struct abandon {
+  explicit abandon() = default;
+};
+
 /// A task's record from its spawn to its end. Belongs to two loops at the most:
 ///   home    where it runs (for a fiber); set when it starts, for good.
 ///   origin  the loop that spawned it, directly or through CPU tasks and threads: keeps it in its parent's list of
 ///           children, and forgets it there when it is done.
 class task_core : public runnable {
  public:
-  enum class flavour : std::uint8_t { fiber, cpu, blocking };
+  enum class flavour : std::uint8_t { fiber, cpu, blocking, abandonable };
   enum class stage : std::uint8_t { created, adopted, started, finished };
+  enum class settled : std::uint8_t { not_yet, by_thread, by_canceller };
 
   task_core(flavour what, const task_options& options, std::source_location where);
   ~task_core();
@@ -66,12 +73,25 @@ class task_core : public runnable {
   [[nodiscard]] flavour what() const noexcept { return flavour_; }
   [[nodiscard]] bool cancel_asked() const noexcept { return asked_.load(std::memory_order_acquire) != 0; }
   [[nodiscard]] std::uint64_t parent() const noexcept { return parent_; }
+  /// The values of its context variables; the task's own, while it runs.
+  [[nodiscard]] context_values** values() noexcept {
+    extras_ = true;
+    return &values_;
+  }
+
+  /// The task has something to be cleared away.
+  void note_extras() noexcept { extras_ = true; }
 
   /// Asks the task to end. Any thread; any number of times; does nothing once it has finished.
   void request_cancel(cancel_reason reason, std::uint64_t by) noexcept;
 
   void run() noexcept final;
   void fail(std::exception_ptr error) noexcept final;
+
+  /// True when it was cancelled and its call, which has not ended, is on its own: its runtime may be gone.
+  [[nodiscard]] bool abandoned() const noexcept {
+    return settled_.load(std::memory_order_seq_cst) == settled::by_canceller;
+  }
 
   /// The record was made but could not be started.
   void never_started() noexcept;
@@ -104,6 +124,7 @@ class task_core : public runnable {
  private:
   friend class loop_core;
   friend class scope;
+  friend class binding;
   friend struct cancel_message;
   friend class runtime_core;
   friend bool start_task(task_core&, place);
@@ -118,6 +139,9 @@ class task_core : public runnable {
   void report_held_locks(agent& a) const noexcept;
   void execute_guarded() noexcept;
   void finished() noexcept;
+  void end_off_loop() noexcept;
+  bool settle(settled by) noexcept;
+  void abandon(cancel_reason reason, std::uint64_t by) noexcept;
   bool ask(cancel_reason reason) noexcept;
   bool cancel_unless_here(cancel_reason reason, std::uint64_t by) noexcept;
   void wake_off_loop() noexcept;
@@ -126,17 +150,26 @@ class task_core : public runnable {
   void remember_parent(task_core* parent) noexcept;
   void forget_parent() noexcept;
   void ask_as_spawned(loop_core& here, agent* spawner) noexcept;
+  void ask_as_spawned_by(agent* spawner) noexcept;
   void inherit(const agent* spawner) noexcept;
+  void inherit_values(context_values* values) noexcept;
+  void inherit_values_of_caller() noexcept;
+  void end_extras() noexcept;
+  void free_extras() noexcept;
   void link_under(scope& parent) noexcept;
   void unlink() noexcept;
 
   const flavour flavour_;
+  // Of an abandonable call: the first of its thread and a canceller gives the outcome and ends the record; the thread
+  // has a hold of its own, for it may be the last.
+  std::atomic<settled> settled_{settled::not_yet};
   // Handshake between the spawner's loop, which adopts the record, and the end of the task on another thread:
   // whoever comes second does the work of both.
   std::atomic<stage> stage_{stage::created};
   bool linked_ = false;
   bool forgotten_ = false;  // the origin's
   bool to_steal_ = false;
+  bool extras_ = false;                 // it has what few tasks have: a name, context variables, a scope_control
   std::uint8_t target_ = 0;             // 1 + the loop asked for, from off the loops
   std::atomic<std::uint8_t> asked_{0};  // 0, or 1 + the reason of the first request
 
@@ -154,7 +187,11 @@ class task_core : public runnable {
   std::uint64_t parent_ = 0;
   std::source_location site_;
   char* name_ = nullptr;
+  context_values* values_ = nullptr;
 };
+
+/// Where the caller's context variables are kept; null where nobody keeps any.
+context_values** values_of_caller() noexcept;
 
 bool start_from_off_loops(task_core& task, place where);
 void start_elsewhere(task_core& task, place where, loop_core& here) noexcept;

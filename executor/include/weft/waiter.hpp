@@ -35,6 +35,7 @@ class cancel_watch;
 class loop_core;
 class scope;
 class task_core;
+struct context_values;
 
 /// Who can wait. A fiber's and a CPU task's lies in the control block of its stack; a thread's is never freed.
 /// As a runnable it is what a loop is given to resume it.
@@ -65,6 +66,10 @@ struct agent : runnable {
   scope* innermost = nullptr;
   void (*deliver)(agent&) noexcept = nullptr;  ///< resumes an agent that is no fiber
   cancel_watch* watch = nullptr;               ///< of a test that looks at its cancellation
+  // Of a body that runs under bind(): its context variables (others' are in their task), and the context of the
+  // algorithm it is a body of.
+  context_values** bound_values = nullptr;
+  const void* bound_in = nullptr;
 
   // For reports.
   std::atomic<std::uint64_t> task_id{0};
@@ -96,6 +101,8 @@ struct agent : runnable {
 
 /// The agent that runs here; null on a loop's own stack and on a plain thread that has not waited yet.
 agent* current_agent() noexcept;
+/// The id of the calling task; 0 for none.
+std::uint64_t current_task_id() noexcept;
 /// The agent that runs here; makes one for a plain thread. Throws bad_wait on a loop's own stack, and wait_in_algorithm
 /// in a oneTBB algorithm that weft did not start.
 agent& waiting_agent();
