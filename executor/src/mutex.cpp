@@ -99,8 +99,8 @@ void mutex::unlock() noexcept {
 #endif
   if (detail::agent* const owner = owner_.load(std::memory_order_relaxed)) {
     // Another fiber's, when a coroutine unlocks: of the same loop.
-    const bool mine = owner == detail::current_agent() || owner->home == detail::current_loop();
-    if (mine && owned_by_task_of(*owner)) owner->give_up(this);
+    const bool near = owner->what == detail::agent::kind::fiber && owner->home == detail::current_loop();
+    if ((near || owner == detail::current_agent()) && owned_by_task_of(*owner)) owner->give_up(this);
     owner_.store(nullptr, std::memory_order_relaxed);
   }
   word w = locked;
