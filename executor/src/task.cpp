@@ -68,7 +68,7 @@ std::uint64_t current_task_id() noexcept {
 // --- a record's beginning ---
 
 task_core::task_core(flavour what, const task_options& options, std::source_location where)
-    : runnable(kind::start), flavour_(what), extras_(what == flavour::abandonable), site_(where) {
+    : runnable(kind::start), flavour_(what), site_(where) {
   if (options.stack_size != 0) {
     if (options.stack_size < min_stack_size || options.stack_size > max_stack_size)
       throw std::invalid_argument("task_options.stack_size is " + std::to_string(options.stack_size) +

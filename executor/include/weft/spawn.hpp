@@ -73,7 +73,9 @@ class abandonable_call final : public future_state<T>, public task_core {
  public:
   template <class G>
   abandonable_call(flavour what, const task_options& options, std::source_location site, G&& f)
-      : future_state<T>(1 + 2 * future_core::one_hold), task_core(what, options, site), body_(std::forward<G>(f)) {}
+      : future_state<T>(1 + 2 * future_core::one_hold), task_core(what, options, site), body_(std::forward<G>(f)) {
+    note_extras();
+  }
 
  private:
   ~abandonable_call() override {}
