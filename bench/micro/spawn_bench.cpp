@@ -54,6 +54,20 @@ void spawn_and_gather(benchmark::State& state) {
 }
 BENCHMARK(spawn_and_gather)->Arg(1000);
 
+void task_group(benchmark::State& state) {
+  const auto count = static_cast<std::size_t>(state.range(0));
+  weft::run(
+      [&] {
+        for (auto _ : state)
+          weft::with_group([&](weft::task_group& g) {
+            for (std::size_t i = 0; i < count; ++i) g.spawn([] {});
+          });
+      },
+      {.loops = 1});
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * state.range(0));
+}
+BENCHMARK(task_group)->Arg(1)->Arg(1000);
+
 void timer_made_and_cancelled(benchmark::State& state) {
   weft::run(
       [&] {

@@ -209,5 +209,23 @@ TEST_P(Gather, OfThousandsFromManyThreads) {
   });
 }
 
+// The number of a wait is in the agent's word: it counts how often the caller has been parked.
+TEST_P(Gather, WakesItsWaiterOnceForAThousandInputs) {
+  run([] {
+    std::vector<future<int>> all;
+    for (int i = 0; i < 500; ++i)
+      all.push_back(spawn([i] {
+        yield();
+        return i;
+      }));
+    for (int i = 0; i < 500; ++i) all.push_back(spawn_cpu([i] { return i; }));
+    auto together = gather(std::move(all));
+    const auto waits = [] { return detail::current_agent()->word.load() / detail::agent::one_wait; };
+    const auto before = waits();
+    EXPECT_EQ(together.get().size(), 1000U);
+    EXPECT_EQ(waits() - before, 1U);
+  });
+}
+
 }  // namespace
 }  // namespace weft::testing
