@@ -243,9 +243,8 @@ class task_group {
 /// Cancel:   throws cancelled; the children have ended.
 /// Threads:  any agent.
 /// Ordering: what f and the children wrote is visible.
-/// Throws:   what f throws, after the children were cancelled and awaited; as task_group::join(). Errors of both come
-/// as
-///           an exception_group, f's first. When cancel() ended f before it gave a result that is not void: cancelled.
+/// Throws:   what f throws, after the children were cancelled and awaited; as task_group::join(); errors of both as an
+///           exception_group, f's first. When cancel() ended f before it gave a result that is not void: cancelled.
 template <class F>
 auto with_group(F&& f, std::source_location site) {
   using R = std::invoke_result_t<F, task_group&>;
