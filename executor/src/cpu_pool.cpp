@@ -176,6 +176,7 @@ struct body final : agent {
 struct body_store {
   std::mutex mutex;
   std::vector<body*> idle;
+  std::vector<body*> bound;  // all of them
 };
 body_store& bodies() {
   static auto* const s = new body_store;
@@ -235,7 +236,10 @@ agent* bound_body() noexcept {
   if (!tl_cpu_thread || !in_own_algorithm(agent_of_this_stack())) return nullptr;
   ever_bound.store(true, std::memory_order_relaxed);
   body*& mine = stacks_with_bodies().local();
-  if (!mine) mine = new body;
+  if (!mine) {
+    const std::lock_guard lock(bodies().mutex);
+    mine = bodies().bound.emplace_back(new body);
+  }
   return mine;
 }
 

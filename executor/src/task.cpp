@@ -44,12 +44,19 @@ loop_core* spawning_loop() noexcept {
 // Dekker with close(): the count is raised before `closing` is read.
 // That an abandonable call was not abandoned is read after that too: then its record, and the runtime, have not ended.
 runtime_core& spawn_from_outside(const visit& here, const agent* spawner, const char* what) {
+  const auto check_spawner = [&] {  // abandoned: the runtime that is there may be another
+    if (spawner && spawner->task && spawner->task->abandoned())
+      throw no_runtime(std::string(what) + " in a blocking call that was abandoned");
+  };
+  check_spawner();
   runtime_core* rt = here.runtime();
   if (!rt) throw no_runtime(what);
   rt->in_flight.fetch_add(1, std::memory_order_seq_cst);
-  if (spawner && spawner->task && spawner->task->abandoned()) {
+  try {
+    check_spawner();
+  } catch (...) {
     rt->give_up_spawn();
-    throw no_runtime(std::string(what) + " in a blocking call that was abandoned");
+    throw;
   }
   if (rt->closing() && !runs_for_weft()) {
     rt->give_up_spawn();
