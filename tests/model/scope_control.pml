@@ -4,8 +4,8 @@
  *             executor/src/runtime.cpp       stop_if_quiet (the loop ends when nothing owns it any more)
  *
  * The owner enters and leaves; one other thread puts the deadline off, another cancels; the keeper, a loop, has the
- * timer. Claims: when all is over no timer is set, and the control is freed, once; nobody posts to a loop that has ended; the
- * control is in the inbox once.
+ * timer. Claims: when all is over no timer is set, and the control is freed, once; nobody posts to a loop that has
+ * ended; the control is in the inbox once.
  *
  * Mutants:
  *   MUTANT_NOT_TOLD      leave() posts nothing
