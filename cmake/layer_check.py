@@ -38,7 +38,7 @@ FLOORS = {
         {"public": "future promise", "private": ""},
         # 5 sync
         {
-            "public": "monitor event mutex shared_mutex condition_variable semaphore latch barrier channel watch broadcast"
+            "public": "monitor event mutex shared_mutex condition_variable semaphore latch barrier channel feed watch broadcast"
             " select",
             "private": "",
         },

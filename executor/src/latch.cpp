@@ -5,8 +5,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "cancellation.hpp"
-
 namespace weft {
 
 latch::latch(std::ptrdiff_t expected) : count_(expected) {
@@ -26,26 +24,8 @@ void latch::count_down(std::ptrdiff_t n) noexcept {
     }
     count_ -= n;
     if (count_ > 0) return;
-    marks_ = mark;
-    while (detail::wait_entry* e = waiters_.claim_front()) grant(*e);
+    set_mark(waiters_);
   });
-}
-
-bool latch::wait_till(deadline until) {
-  detail::agent& me = detail::checkpoint_of_caller();
-  if (try_wait()) return true;
-  detail::wait_entry e;
-  e.carry_out = [](detail::request& r) noexcept {
-    auto& self = static_cast<detail::wait_entry&>(r);
-    auto& what = *static_cast<latch*>(self.where);
-    if (!(what.marks_ & mark))
-      what.waiters_.push_back(self);
-    else if (self.claim())
-      what.grant(self);
-  };
-  const wake_reason how = detail::monitor::wait(me, e, wait_kind::other, until);
-  if (how == wake_reason::cancelled) detail::throw_cancelled(me);
-  return how == wake_reason::woken;
 }
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "cancellation.hpp"
 #include "runtime_core.hpp"
 #include "scheduler.hpp"
 #include "weft/error.hpp"
@@ -118,6 +119,25 @@ wake_reason monitor::wait(agent& me, wait_entry& e, wait_kind kind, deadline unt
   }
   if (how != wake_reason::woken) retract(e);  // which may be a wait of its own, so that one must be over
   return how;
+}
+
+bool monitor::wait_for_mark(wait_list& list, deadline until) {
+  agent& me = checkpoint_of_caller();
+  if (word_.load(std::memory_order_acquire) & mark) return true;
+  struct entry : wait_entry {
+    wait_list* list = nullptr;
+  } e;
+  e.list = &list;
+  e.carry_out = [](request& r) noexcept {
+    auto& self = static_cast<entry&>(r);
+    if (!(self.where->marks_ & mark))
+      self.list->push_back(self);
+    else if (self.claim())
+      self.where->grant(self);
+  };
+  const wake_reason how = wait(me, e, wait_kind::other, until);
+  if (how == wake_reason::cancelled) throw_cancelled(me);
+  return how == wake_reason::woken;
 }
 
 bool monitor::begin(wait_entry& e) noexcept {

@@ -11,7 +11,7 @@
 
 #include "weft/deadline.hpp"
 #include "weft/error.hpp"
-#include "weft/monitor.hpp"
+#include "weft/feed.hpp"
 
 namespace weft {
 
@@ -32,7 +32,7 @@ class lagged : public std::runtime_error {
 namespace detail {
 
 /// All of a broadcast but the values, which are immutable and shared.
-class broadcast_core : private monitor {
+class broadcast_core : private feed {
  protected:
   using holder = std::shared_ptr<const void>;
   struct got {
@@ -49,14 +49,10 @@ class broadcast_core : private monitor {
   /// The value number `next`, which is counted up; waits until it is there.
   got await(std::uint64_t& next, deadline until);
   [[nodiscard]] std::uint64_t next_number() const noexcept;
-  void end() noexcept;
+  using feed::end;
 
  private:
-  // Inside only.
-  std::vector<holder> ring_;
-  std::uint64_t sent_ = 0;
-  bool closed_ = false;
-  wait_list waiters_;
+  std::vector<holder> ring_;  // inside only; the feed's count is how many were sent
 };
 
 }  // namespace detail

@@ -165,6 +165,27 @@ struct channel_value : channel_item {
   T value;
 };
 
+/// A value that is to be sent; it goes back to where it came from unless it was.
+template <class T>
+class channel_holder {
+ public:
+  explicit channel_holder(T&& from) : from_(from), item_(new channel_value<T>(std::move(from))) {}
+  ~channel_holder() {
+    if (!item_) return;
+    std::destroy_at(&from_);
+    std::construct_at(&from_, std::move(item_->value));
+    delete item_;
+  }
+  channel_holder(const channel_holder&) = delete;
+  channel_holder& operator=(const channel_holder&) = delete;
+  [[nodiscard]] channel_value<T>* get() const noexcept { return item_; }
+  void release() noexcept { item_ = nullptr; }
+
+ private:
+  T& from_;
+  channel_value<T>* item_;
+};
+
 template <class Order, class T>
 struct order_of;
 template <class T>
@@ -199,6 +220,7 @@ class channel : public detail::channel_core {
   static_assert(std::is_nothrow_move_constructible_v<T>,
                 "a channel moves its values: T's move constructor must not throw");
   using value = detail::channel_value<T>;
+  using holder = detail::channel_holder<T>;
   using order_type = detail::order_of<Order, T>;
 
  public:
@@ -286,26 +308,6 @@ class channel : public detail::channel_core {
 
  private:
   friend struct detail::select_access;
-
-  /// A value that is to be sent; it goes back to where it came from unless it was.
-  class holder {
-   public:
-    explicit holder(T&& from) : from_(from), item_(new value(std::move(from))) {}
-    ~holder() {
-      if (!item_) return;
-      std::destroy_at(&from_);
-      std::construct_at(&from_, std::move(item_->value));
-      delete item_;
-    }
-    holder(const holder&) = delete;
-    holder& operator=(const holder&) = delete;
-    [[nodiscard]] value* get() const noexcept { return item_; }
-    void release() noexcept { item_ = nullptr; }
-
-   private:
-    T& from_;
-    value* item_;
-  };
 
   bool send_until(T&& v, deadline until) {
     holder item(std::move(v));

@@ -102,7 +102,8 @@ class coroutine_frame {
   /// the one that awaits it. It says which, and returns; a transfer from one to the other would take stack in builds
   /// that are not optimised.
   T run() {
-    std::coroutine_handle<> next = handle();
+    std::coroutine_handle<>& next = promise_->running;
+    next = handle();
     promise_->next = &next;
     while (next) std::exchange(next, nullptr).resume();
     return promise_->take();
@@ -148,6 +149,7 @@ class coroutine_promise_base {
  public:
   std::coroutine_handle<> continuation;     ///< who awaits it; null for whoever runs it
   std::coroutine_handle<>* next = nullptr;  ///< where run() looks for who goes on
+  std::coroutine_handle<> running;          ///< that place, in the coroutine that is run()
 
   std::suspend_always initial_suspend() noexcept { return {}; }
   std::suspend_always final_suspend() noexcept {

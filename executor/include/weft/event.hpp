@@ -34,17 +34,15 @@ class event : private detail::monitor {
   /// Threads:  any agent, any loop; on a plain thread it blocks.
   /// Ordering: writes before set() are visible.
   /// Throws:   bad_wait on a loop's own stack; wait_in_algorithm.
-  void wait() { (void)wait_till({}); }
+  void wait() { (void)wait_for_mark(waiters_, {}); }
   /// Like wait(), for a time at most. True when it was set.
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> duration) {
-    return wait_till(deadline::after(duration));
+    return wait_for_mark(waiters_, deadline::after(duration));
   }
-  [[nodiscard]] bool wait_until(clock::time_point when) { return wait_till(when); }
+  [[nodiscard]] bool wait_until(clock::time_point when) { return wait_for_mark(waiters_, when); }
 
  private:
-  bool wait_till(deadline until);
-
   detail::wait_list waiters_;
 };
 

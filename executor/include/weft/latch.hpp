@@ -33,13 +33,13 @@ class latch : private detail::monitor {
   /// Threads:  any agent, any loop; on a plain thread it blocks.
   /// Ordering: writes before each count_down() are visible.
   /// Throws:   bad_wait on a loop's own stack; wait_in_algorithm.
-  void wait() { (void)wait_till({}); }
+  void wait() { (void)wait_for_mark(waiters_, {}); }
   /// Like wait(), for a time at most. True when the count is zero.
   template <class Rep, class Period>
   [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> duration) {
-    return wait_till(deadline::after(duration));
+    return wait_for_mark(waiters_, deadline::after(duration));
   }
-  [[nodiscard]] bool wait_until(clock::time_point when) { return wait_till(when); }
+  [[nodiscard]] bool wait_until(clock::time_point when) { return wait_for_mark(waiters_, when); }
   /// count_down(n), then wait(). A cancellation does not take the count back.
   void arrive_and_wait(std::ptrdiff_t n = 1) {
     count_down(n);
@@ -47,8 +47,6 @@ class latch : private detail::monitor {
   }
 
  private:
-  bool wait_till(deadline until);
-
   std::ptrdiff_t count_;  // inside only, as waiters_
   detail::wait_list waiters_;
 };

@@ -172,6 +172,8 @@ class monitor {
   /// When the wait ends otherwise e is in no list any more.
   wake_reason wait(agent& me, wait_entry& e, wait_kind kind, deadline until = {}, bool deaf = false,
                    void (*before)(void*) = nullptr, void* argument = nullptr);
+  /// Waits in `list` until the mark is set. False when the time was up first. A checkpoint; throws cancelled.
+  bool wait_for_mark(wait_list& list, deadline until);
   /// The first half of wait(), for an entry whose wait was announced: true when it was granted at once.
   [[nodiscard]] bool begin(wait_entry& e) noexcept;
   /// Takes e out of its list after a wait that ended otherwise.
@@ -189,6 +191,11 @@ class monitor {
     if (e.by_itself) return;
     e.next = woken_;
     woken_ = &e;
+  }
+  /// Sets the mark, and lets all in `list` through.
+  void set_mark(wait_list& list) noexcept {
+    marks_ = mark;
+    while (wait_entry* e = list.claim_front()) grant(*e);
   }
   void grant_unclaimed(wait_entry& e) noexcept {
     if (e.by_itself || e.claim()) grant(e);

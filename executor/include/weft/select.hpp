@@ -49,8 +49,6 @@ struct select_access {
   /// True when it was done; then t.how says what.
   static bool end(channel_core& c, turn& t) noexcept;
 
-  template <class C, class U>
-  using holder = typename C::holder;
   template <class C>
   static auto unwrap(C&, channel_item* item) {
     return C::unwrap(item);
@@ -116,7 +114,7 @@ class send_arm final : public select_arm {
   std::optional<T> copy_;
   T& value_;
   F f_;
-  std::optional<select_access::holder<channel<T, Order>, T>> item_;
+  std::optional<channel_holder<T>> item_;
   select_access::turn turn_;
 };
 

@@ -8,14 +8,14 @@
 
 #include "weft/deadline.hpp"
 #include "weft/error.hpp"
-#include "weft/monitor.hpp"
+#include "weft/feed.hpp"
 
 namespace weft {
 
 namespace detail {
 
 /// All of a watch but the value. A value is immutable and shared, so none is copied or destroyed inside.
-class watch_core : private monitor {
+class watch_core : private feed {
  protected:
   using holder = std::shared_ptr<const void>;
   struct seen {
@@ -24,7 +24,7 @@ class watch_core : private monitor {
     bool closed = false;
   };
 
-  explicit watch_core(holder initial) noexcept : value_(std::move(initial)) {}
+  explicit watch_core(holder initial) noexcept : value_(std::move(initial)) { count_ = 1; }
   ~watch_core();
 
   /// Gives the old value, to be destroyed by the caller. Null when it is closed: nothing has changed.
@@ -32,18 +32,10 @@ class watch_core : private monitor {
   [[nodiscard]] seen look() const noexcept;
   /// Waits until there is a newer value than `version`, or it is closed, or the time is up (then value is null).
   seen await(std::uint64_t version, deadline until);
-  void end() noexcept;
+  using feed::end;
 
  private:
-  struct entry : wait_entry {
-    std::uint64_t version = 0;
-  };
-
-  // Inside only.
-  holder value_;
-  std::uint64_t version_ = 1;
-  bool closed_ = false;
-  wait_list waiters_;
+  holder value_;  // inside only; its version is the feed's count
 };
 
 }  // namespace detail
