@@ -141,16 +141,17 @@ channel_core::outcome channel_core::take_unmarked(channel_item*& item) noexcept 
   return closed_.load(std::memory_order_relaxed) ? outcome::closed : outcome::full_or_empty;
 }
 
-bool channel_core::somebody_in(const wait_list& list) noexcept {
+// Not the other arm of the same select, which cannot be met.
+bool channel_core::somebody_else_in(const wait_list& list, const turn& t) noexcept {
   for (const wait_entry* e = list.front(); e; e = e->next)
-    if (e->who.waits()) return true;
+    if (e->who.waits() && e->who != t.who) return true;
   return false;
 }
 
 // With a wait, which must be claimed before anything changes hands. The other side may be gone by then: then the wait
 // ends with `retry`.
 void channel_core::send_or_link(turn& t) noexcept {
-  const bool can = closed_.load(std::memory_order_relaxed) || size() < capacity_ || somebody_in(receivers_);
+  const bool can = closed_.load(std::memory_order_relaxed) || size() < capacity_ || somebody_else_in(receivers_, t);
   if (!can) {
     t.came_before ? senders_.push_front(t) : senders_.push_back(t);
     remark();
@@ -162,7 +163,7 @@ void channel_core::send_or_link(turn& t) noexcept {
 }
 
 void channel_core::receive_or_link(turn& t) noexcept {
-  const bool can = closed_.load(std::memory_order_relaxed) || size() > 0 || somebody_in(senders_);
+  const bool can = closed_.load(std::memory_order_relaxed) || size() > 0 || somebody_else_in(senders_, t);
   if (!can) {
     t.came_before ? receivers_.push_front(t) : receivers_.push_back(t);
     remark();

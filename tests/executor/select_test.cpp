@@ -143,6 +143,22 @@ TEST(Select, TwoSelectsMeet) {
   });
 }
 
+TEST(Select, DoesNotMeetItself) {
+  simulate([] {
+    channel<int> ch(0);
+    int got = 0;
+    auto other = spawn([&] {
+      sleep_for(1ms);
+      ch.send(7);
+      EXPECT_EQ(ch.recv(), 8);
+    });
+    EXPECT_EQ(select(on_send(ch, 1, [] { FAIL(); }), on_recv(ch, [&](int v) { got = v; })), 1U);
+    EXPECT_EQ(got, 7);
+    EXPECT_EQ(select(on_recv(ch, [](int) { FAIL(); }), on_send(ch, 8, nothing)), 1U);
+    other.get();
+  });
+}
+
 TEST(Select, WithoutAnArmIsAnError) {
   simulate([] { EXPECT_THROW(select(), bad_wait); });
 }

@@ -124,7 +124,7 @@ class channel_core : private monitor {
   void send_or_link(turn& t) noexcept;
   void receive_or_link(turn& t) noexcept;
   void answer(turn& t, outcome how) noexcept;
-  [[nodiscard]] static bool somebody_in(const wait_list& list) noexcept;
+  [[nodiscard]] static bool somebody_else_in(const wait_list& list, const turn& t) noexcept;
   [[nodiscard]] turn* first_of(wait_list& list) noexcept;
   void hand(turn& receiver, channel_item& item) noexcept;
   void end() noexcept;

@@ -133,6 +133,9 @@ class waker {
   /// After claim(). Touches nothing of the waiter afterwards.
   void resume() const noexcept;
 
+  /// Of one wait.
+  friend bool operator==(const waker&, const waker&) noexcept = default;
+
   /// False once the wait was decided.
   [[nodiscard]] bool waits() const noexcept { return who_ && who_->word.load(std::memory_order_acquire) == word_; }
 
