@@ -35,6 +35,7 @@ scope_control::~scope_control() {
 void scope_control::cancel(cancel_reason reason, std::uint64_t by) noexcept {
   std::uint64_t nobody = 0;
   if (!asked_.compare_exchange_strong(nobody, packed(reason, by), std::memory_order_seq_cst)) return;
+  if (left_.load(std::memory_order_relaxed)) return;  // what was spawned in it belongs to the scopes around it
   hold();
   stop();
   poke();
@@ -81,6 +82,13 @@ const scope_control* scope_control::cancelled() const noexcept {
   for (const scope_control* c = this; c; c = c->outer_)
     if (c->asked() || c->until().passed() || c->inherited_.passed()) found = c;
   return found;
+}
+
+std::pair<cancel_reason, std::uint64_t> scope_control::why() const noexcept {
+  const scope_control* const c = cancelled();
+  const auto asked = c ? c->asked_.load(std::memory_order_acquire) : 0;
+  if (asked == 0) return {cancel_reason::deadline, 0};
+  return {static_cast<cancel_reason>((asked & 7) - 1), asked >> 3};
 }
 
 deadline scope_control::earliest() const noexcept {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <utility>
 
 #include "weft/cancel.hpp"
 #include "weft/runnable.hpp"
@@ -105,6 +106,8 @@ class scope_control final : public message {
   }
   /// The outermost of it and those around it that was cancelled; null if none was.
   [[nodiscard]] const scope_control* cancelled() const noexcept;
+  /// Why that was, and who asked. Once its token is stopped.
+  [[nodiscard]] std::pair<cancel_reason, std::uint64_t> why() const noexcept;
   /// The earliest deadline of it and those around it.
   [[nodiscard]] deadline earliest() const noexcept;
   /// Marks a scope that it is the control of, if it was cancelled or its deadline has passed.

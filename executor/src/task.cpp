@@ -2,7 +2,9 @@
 
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <stdexcept>
+#include <stop_token>
 
 #include "cancellation.hpp"
 #include "runtime_core.hpp"
@@ -72,6 +74,22 @@ std::uint64_t current_task_id() noexcept {
   return a && a->task ? a->task->id() : 0;
 }
 
+/// Cancels a task with a scope that it was spawned in.
+struct cancels_task {
+  task_core* task;
+  const scope_control* in;
+  void operator()() const noexcept {
+    const auto [reason, by] = in->why();
+    task->request_cancel(reason, by);
+  }
+};
+
+/// What few tasks have. Who may touch what: the task's maker, then the task, but name, which anybody may read.
+struct task_extras {
+  std::string name;
+  std::optional<std::stop_callback<cancels_task>> heeds;
+};
+
 // --- a record's beginning ---
 
 task_core::task_core(flavour what, const task_options& options, std::source_location where)
@@ -83,12 +101,7 @@ task_core::task_core(flavour what, const task_options& options, std::source_loca
                                   std::to_string(max_stack_size));
     stack_size = static_cast<std::uint32_t>(round_to_pages(options.stack_size));
   }
-  if (!options.name.empty()) {
-    name_ = new char[options.name.size() + 1];
-    std::memcpy(name_, options.name.data(), options.name.size());
-    name_[options.name.size()] = '\0';
-    extras_ = true;
-  }
+  if (!options.name.empty()) extras().name = options.name;
 }
 
 task_core::~task_core() {
@@ -99,16 +112,34 @@ task_core::~task_core() {
 [[gnu::cold, gnu::noinline]] void task_core::free_extras() noexcept {
   end_extras();
   if (scope_control* const c = own.control()) c->release();
-  delete[] name_;
 }
 
 // At the end of the body, before anybody can see the result.
 [[gnu::cold, gnu::noinline]] void task_core::end_extras() noexcept {
   if (scope_control* const c = own.control()) c->leave();
+  if (few_) few_->heeds.reset();
   if (context_values* const values = std::exchange(values_, nullptr)) values->drop();
 }
 
-task_info task_core::info() const { return {id(), parent_, name_ ? name_ : "", site_}; }
+task_info task_core::info() const { return {id(), parent_, few_ ? few_->name : "", site_}; }
+
+task_extras& task_core::extras() {
+  if (!few_) few_ = std::make_unique<task_extras>();
+  extras_ = true;
+  return *few_;
+}
+
+// Off the loops a task is a child of its parent, and of no scope in that. So it follows the controls of those: what
+// others can cancel has one. (A deadline it has inherited.)
+scope_control* task_core::control_to_heed(agent* spawner) {
+  scope_control* const c = spawner && spawner->task ? control_in_force(*spawner) : nullptr;
+  if (!c || c == spawner->task->own.control()) return nullptr;
+  extras();  // now, while it may throw
+  return &control_of(*spawner->innermost, *spawner);  // linked with those around it
+}
+void task_core::heed(scope_control* c) noexcept {
+  if (c) few_->heeds.emplace(c->token(), cancels_task{this, c});
+}
 
 void task_core::inherit(const agent* spawner) noexcept {
   if (!spawner) return;
@@ -217,7 +248,7 @@ void start_in_group(task_core& task, place where) {
     loop_core* const at = here ? here : spawner && spawner->task ? spawner->task->origin : nullptr;
     if (at) where = {place::how::on_loop, at->index()};
   }
-  if (here != task.group->origin) {
+  if (here != task.group()->origin) {
     start_from_off_loops(task, where);
     return;
   }
@@ -226,20 +257,20 @@ void start_in_group(task_core& task, place where) {
   task.own.id_ = here->next_id();
   task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
   task.join_group(spawner);
-  task.link_under(*task.group->parent);
-  if (const scope* s = task.group->cancelled_by()) task.ask(s->reason());
+  task.link_under(*task.group()->parent);
+  if (const scope* s = task.group()->cancelled_by()) task.ask(s->reason());
   start_elsewhere(task, where, *here);
 }
 
 void task_core::join_group(const agent* spawner) noexcept {
   inherit(spawner);
-  own.until_ = group->until;
-  origin = group->origin;
+  own.until_ = group_->until;
+  origin = group_->origin;
 }
 
 void task_core::cancel_children(const task_keeper& group, cancel_reason reason, std::uint64_t by) noexcept {
   for (task_core* child = group.parent->children; child; child = child->next_sibling_)
-    if (child->group == &group) child->request_cancel(reason, by);
+    if (child->group() == &group) child->request_cancel(reason, by);
 }
 
 // Spawned inside a scope that is cancelled already, or while the runtime ends: it is never to start.
@@ -250,7 +281,7 @@ void task_core::ask_as_spawned(loop_core& here, agent* spawner) noexcept {
     ask(s->reason());
 }
 
-// Off the loops a task belongs to its parent, and to no scope in that: those are not told of it later.
+// Off the loops: see control_to_heed() for what is cancelled later.
 void task_core::ask_as_spawned_by(agent* spawner) noexcept {
   if (const scope* s = spawner ? cancelled_scope(*spawner) : nullptr) ask(s->reason());
 }
@@ -269,6 +300,8 @@ void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
 // From a CPU task, a blocking call or a thread outside: a loop must adopt the record.
 bool start_from_off_loops(task_core& task, place where) {
   agent* const spawner = current_agent();
+  scope_control* const heeded =
+      task.group() || where.what == place::how::detached ? nullptr : task.control_to_heed(spawner);
   const visit guest;
   runtime_core* const rt = &spawn_from_outside(guest, spawner, "spawn()");
   if (where.what == place::how::on_loop && where.index >= rt->loops()) {
@@ -282,7 +315,7 @@ bool start_from_off_loops(task_core& task, place where) {
     task.target_ = static_cast<std::uint8_t>(where.index + 1);
   else
     task.to_steal_ = !parent || where.what == place::how::anywhere;
-  if (task.group) {
+  if (task.group()) {
     task.join_group(spawner);
   } else {
     if (where.what != place::how::detached) {
@@ -295,6 +328,7 @@ bool start_from_off_loops(task_core& task, place where) {
                                                       : &rt->any_loop();
   }
   task.how = runnable::kind::call;
+  task.heed(heeded);
   task.origin->post(&task);
   return false;
 }
@@ -313,13 +347,13 @@ void runtime_core::start_main(task_core& task) {
 void start_off_loop(task_core& task, void (*submit)(task_core&)) {
   agent* const spawner = current_agent();
   task.inherit_values_of_caller();
-  if (loop_core* here = spawning_loop(); here && (!task.group || task.group->origin == here)) {
+  if (loop_core* here = spawning_loop(); here && (!task.group() || task.group()->origin == here)) {
     task.own.id_ = here->next_id();
     task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
-    if (task.group) {
+    if (task.group()) {
       task.join_group(spawner);
-      task.link_under(*task.group->parent);
-      if (const scope* s = task.group->cancelled_by()) task.ask(s->reason());
+      task.link_under(*task.group()->parent);
+      if (const scope* s = task.group()->cancelled_by()) task.ask(s->reason());
     } else {
       task.origin = here;
       task.inherit(spawner);
@@ -334,11 +368,12 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
     }
     return;
   }
+  scope_control* const heeded = task.group() ? nullptr : task.control_to_heed(spawner);
   const visit here;
   runtime_core* const rt = &spawn_from_outside(here, spawner, "spawn_cpu() or spawn_blocking()");
   task_core* const parent = spawner ? spawner->task : nullptr;
   task.own.id_ = outside_id();
-  if (task.group) {
+  if (task.group()) {
     task.join_group(spawner);
   } else {
     task.inherit(spawner);
@@ -349,6 +384,7 @@ void start_off_loop(task_core& task, void (*submit)(task_core&)) {
   task.how = runnable::kind::call;
   task.hold();  // until the origin has heard of it; the task may have ended by then
   loop_core& origin = *task.origin;
+  task.heed(heeded);
   try {
     submit(task);
   } catch (...) {
@@ -366,6 +402,7 @@ void task_core::remember_parent(task_core* parent) noexcept {
   adopter_ = parent;
 }
 void task_core::forget_parent() noexcept {
+  if (in_group_) return;
   if (task_core* const parent = std::exchange(adopter_, nullptr)) parent->release();
 }
 
@@ -375,11 +412,12 @@ void task_core::on_origin() noexcept {
   auto expected = stage::created;
   if (stage_.compare_exchange_strong(expected, stage::adopted, std::memory_order_acq_rel)) {
     runtime_core& rt = origin->runtime();
-    link_under(group ? *group->parent : adopter_ && !adopter_->forgotten_ ? adopter_->own : origin->root);
+    task_core* const adopter = in_group_ ? nullptr : adopter_;
+    link_under(in_group_ ? *group_->parent : adopter && !adopter->forgotten_ ? adopter->own : origin->root);
     if (rt.closing()) rt.note_busy(*origin, true);
     rt.in_flight.fetch_sub(1, std::memory_order_seq_cst);
     // Cancellation that came while the record was on its way.
-    const scope* const late = group ? group->cancelled_by() : adopter_ ? &adopter_->own : nullptr;
+    const scope* const late = in_group_ ? group_->cancelled_by() : adopter ? &adopter->own : nullptr;
     if (rt.closing())
       request_cancel(cancel_reason::shutdown, 0);
     else if (late && late->requested())
@@ -415,7 +453,7 @@ void task_core::on_origin() noexcept {
 }
 
 void task_core::forget() noexcept {
-  if (group) group->ended(*this);
+  if (in_group_) group_->ended(*this);
   release();
 }
 
@@ -431,10 +469,11 @@ void task_core::begin(agent& a) noexcept {
   const void* site = nullptr;
   std::memcpy(static_cast<void*>(&site), static_cast<const void*>(&site_), sizeof(site));
   a.site.store(site, std::memory_order_relaxed);
-  if (name_) {
+  if (few_) [[unlikely]] {
+    const char* const name = few_->name.c_str();
     for (std::size_t i = 0; i < std::size(a.name); ++i) {
-      a.name[i].store(name_[i], std::memory_order_relaxed);
-      if (name_[i] == '\0') break;
+      a.name[i].store(name[i], std::memory_order_relaxed);
+      if (name[i] == '\0') break;
     }
   } else {
     a.name[0].store('\0', std::memory_order_relaxed);

@@ -89,7 +89,7 @@ void group_core::admit(task_core& task) {
   }
   if (!count_one())
     throw std::logic_error("task_group: spawn() after join() in the group " + made_at(site_) + "; make another group");
-  task.group = this;
+  task.set_group(*this);
 }
 
 void group_core::start(task_core& task, place where) {
@@ -194,7 +194,7 @@ bool group_core::owned_here() const noexcept {
 void group_core::throw_not_owner() const {
   const agent* const a = current_agent();
   const std::string who = a && a->task ? "task " + to_string(a->task->info()) : "a thread outside weft";
-  if (a && a->task && a->task->group == this)
+  if (a && a->task && a->task->group() == this)
     throw bad_wait(who + " joins the task_group that it is a child of, " + made_at(site_) +
                    ": it would wait for its own end");
   throw bad_wait(who + " joins a task_group " + made_at(site_) +

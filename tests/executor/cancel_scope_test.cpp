@@ -236,24 +236,85 @@ TEST(CancelScope, TellsReasonAndWhoAsked) {
 
 TEST(CancelScope, CancelsTheTasksSpawnedInIt) {
   simulate([] {
-    const cancel_scope scope;
-    std::vector<future<void>> all;
-    const auto body = [] { sleep_for(1000s); };
-    EXPECT_FALSE(scope.run([&] {
-      for (int i = 0; i < 3; ++i) {
-        all.push_back(spawn(body));
-        all.push_back(spawn(anywhere, body));
-        all.push_back(spawn_cpu(body));
-        all.push_back(spawn_blocking(body));
+    in_every_kind_of_task([] {
+      const cancel_scope scope;
+      std::vector<future<void>> all;
+      const auto body = [] { sleep_for(1000s); };
+      EXPECT_FALSE(scope.run([&] {
+        for (int i = 0; i < 3; ++i) {
+          all.push_back(spawn(body));
+          all.push_back(spawn(anywhere, body));
+          all.push_back(spawn_cpu(body));
+          all.push_back(spawn_blocking(body));
+        }
+        all.push_back(spawn(detached, [] { sleep_for(3s); }));
+        sleep_for(1s);
+        scope.cancel(cancel_reason::shutdown);
+        sleep_for(1s);
+      }));
+      all.back().get();
+      all.pop_back();
+      EXPECT_LT(time_of([&] {
+                  for (auto& f : all) try {
+                      f.get();
+                      ADD_FAILURE();
+                    } catch (const cancelled& c) {
+                      EXPECT_EQ(c.reason(), cancel_reason::shutdown);
+                    }
+                }),
+                1s);
+    });
+  });
+}
+
+TEST(CancelScope, ThatWasLeftCancelsNothing) {
+  simulate([] {
+    in_every_kind_of_task([] {
+      const cancel_scope outer;
+      const cancel_scope inner;
+      std::vector<future<void>> all;
+      const auto body = [] { sleep_for(10s); };
+      outer.run([&] {
+        inner.run([&] {
+          all.push_back(spawn(body));
+          all.push_back(spawn_cpu(body));
+          all.push_back(spawn_blocking(body));
+        });
+        inner.cancel();
+        sleep_for(1s);
+        for (auto& f : all) EXPECT_FALSE(f.ready());
+        outer.cancel();
+      });
+      for (auto& f : all) EXPECT_THROW(f.get(), cancelled);
+    });
+  });
+}
+
+TEST_P(CancelScopes, CancelTasksThatAreBeingSpawnedAndThatEnd) {
+  run([] {
+    const auto rounds = [] {
+      for (int round = 0; round < 50; ++round) {
+        const cancel_scope scope;
+        auto canceller = spawn(anywhere, [scope] { scope.cancel(); });
+        std::vector<future<void>> all;
+        scope.run([&] {
+          for (int i = 0; i < 5; ++i) {
+            all.push_back(spawn([] { yield(); }));
+            all.push_back(spawn_cpu([] { yield(); }));
+            all.push_back(spawn_blocking(abandonable, [] {}));
+          }
+        });
+        canceller.get();
+        for (auto& f : all) try {
+            f.get();
+          } catch (const cancelled&) {
+          }
       }
-      sleep_for(1s);
-      scope.cancel();
-      sleep_for(1s);
-    }));
-    EXPECT_LT(time_of([&] {
-                for (auto& f : all) EXPECT_THROW(f.get(), cancelled);
-              }),
-              1s);
+    };
+    auto cpu = spawn_cpu(rounds);
+    auto blocking = spawn_blocking(rounds);
+    cpu.get();
+    blocking.get();
   });
 }
 

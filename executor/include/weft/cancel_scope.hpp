@@ -34,7 +34,7 @@ class cancel_scope {
   /// Suspends: as f does.
   /// Cancel:   cancel() and the deadline reach f and the tasks it spawns, at their next wait. A `cancelled` of another
   ///           scope passes through. One that was cancelled before begins, and its first wait throws.
-  /// Threads:  any agent. A task spawned in it off the loops hears of a cancellation before its spawn, of none later.
+  /// Threads:  any agent.
   /// Ordering: f runs in the caller.
   /// Throws:   what f throws; std::logic_error the second time; wait_in_algorithm in an algorithm's unbound body.
   template <std::invocable F>

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -50,6 +51,8 @@ class task_keeper {
   ~task_keeper() = default;
 };
 
+struct task_extras;
+
 /// What `abandonable` is.
 struct abandon {
   explicit abandon() = default;
@@ -77,6 +80,14 @@ class task_core : public runnable {
   [[nodiscard]] context_values** values() noexcept {
     extras_ = true;
     return &values_;
+  }
+
+  /// The group that it is a child of; null for none.
+  [[nodiscard]] task_keeper* group() const noexcept { return in_group_ ? group_ : nullptr; }
+  /// Before it is started.
+  void set_group(task_keeper& group) noexcept {
+    group_ = &group;
+    in_group_ = true;
   }
 
   /// The task has something to be cleared away.
@@ -154,6 +165,9 @@ class task_core : public runnable {
   void inherit(const agent* spawner) noexcept;
   void inherit_values(context_values* values) noexcept;
   void inherit_values_of_caller() noexcept;
+  task_extras& extras();
+  scope_control* control_to_heed(agent* spawner);
+  void heed(scope_control* c) noexcept;
   void end_extras() noexcept;
   void free_extras() noexcept;
   void link_under(scope& parent) noexcept;
@@ -169,24 +183,28 @@ class task_core : public runnable {
   bool linked_ = false;
   bool forgotten_ = false;  // the origin's
   bool to_steal_ = false;
-  bool extras_ = false;                 // it has what few tasks have: a name, context variables, a scope_control
+  bool in_group_ = false;
+  bool extras_ = false;                 // there is something to clear away that few tasks have
   std::uint8_t target_ = 0;             // 1 + the loop asked for, from off the loops
   std::atomic<std::uint8_t> asked_{0};  // 0, or 1 + the reason of the first request
 
  public:
   std::atomic<loop_core*> home{nullptr};
   loop_core* origin = nullptr;
-  task_keeper* group = nullptr;
   scope own;
   std::atomic<agent*> runs_on{nullptr};
 
  private:
   task_core* next_sibling_ = nullptr;
   task_core** previous_sibling_ = nullptr;
-  task_core* adopter_ = nullptr;  // held from the spawn off the loops until the origin has heard of it
+  // The group, for good. In no group: the parent, held from a spawn off the loops until the origin has heard of it.
+  union {
+    task_keeper* group_;
+    task_core* adopter_ = nullptr;
+  };
   std::uint64_t parent_ = 0;
   std::source_location site_;
-  char* name_ = nullptr;
+  std::unique_ptr<task_extras> few_;  // what few tasks have
   context_values* values_ = nullptr;
 };
 
@@ -198,7 +216,7 @@ void start_elsewhere(task_core& task, place where, loop_core& here) noexcept;
 /// Hands a new record to the runtime. True when the task stays on the caller's loop. Throws no_runtime,
 /// std::out_of_range (no such loop); then nothing was spawned.
 bool start_task(task_core& task, place where);
-/// The same for a task whose `group` is set.
+/// The same for a task in a group.
 void start_in_group(task_core& task, place where);
 
 }  // namespace detail
