@@ -4,10 +4,22 @@
 #include <cstdlib>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "scheduler.hpp"
 
 namespace weft {
+
+namespace detail {
+namespace {
+
+[[noreturn, gnu::cold]] void not_held(const char* what, const void* which) noexcept {
+  std::fprintf(stderr, "weft: shared_mutex::%s of the one at %p, which nobody holds so\n", what, which);
+  std::abort();
+}
+
+}  // namespace
+}  // namespace detail
 
 shared_mutex::~shared_mutex() {
   if (writing_ || readers_ > 0 || !waiters_.empty()) detail::destroyed_in_use("shared_mutex", this);
@@ -98,7 +110,7 @@ void shared_mutex::unlock() noexcept {
   writer_.store(nullptr, std::memory_order_relaxed);
   writer_task_.store(0, std::memory_order_relaxed);
   perform_soon([this] {
-    writing_ = false;
+    if (!std::exchange(writing_, false)) detail::not_held("unlock()", this);
     admit();
   });
 }
@@ -106,7 +118,7 @@ void shared_mutex::unlock() noexcept {
 void shared_mutex::unlock_shared() noexcept {
   if (detail::agent* const me = detail::current_agent()) me->give_up(this);
   perform_soon([this] {
-    --readers_;
+    if (readers_-- == 0) detail::not_held("unlock_shared()", this);
     admit();
   });
 }

@@ -134,7 +134,7 @@ task_extras& task_core::extras() {
 scope_control* task_core::control_to_heed(agent* spawner) {
   scope_control* const c = spawner && spawner->task ? control_in_force(*spawner) : nullptr;
   if (!c || c == spawner->task->own.control()) return nullptr;
-  extras();  // now, while it may throw
+  extras();                                           // now, while it may throw
   return &control_of(*spawner->innermost, *spawner);  // linked with those around it
 }
 void task_core::heed(scope_control* c) noexcept {

@@ -53,6 +53,8 @@ TEST(Channel, ASendThatEndsOtherwiseKeepsItsValue) {
     EXPECT_TRUE(mine);
     EXPECT_EQ(time_of([&] { EXPECT_FALSE(ch.send_for(std::move(mine), 3ms)); }), 3ms);
     EXPECT_TRUE(mine);
+    EXPECT_EQ(time_of([&] { EXPECT_FALSE(ch.send_until(std::move(mine), deadline::after(2ms))); }), 2ms);
+    EXPECT_TRUE(mine);
     auto sender = spawn([&] {
       EXPECT_THROW(ch.send(std::move(mine)), cancelled);
       EXPECT_TRUE(mine);
@@ -61,8 +63,9 @@ TEST(Channel, ASendThatEndsOtherwiseKeepsItsValue) {
     sleep_for(1ms);
     sender.cancel();
     EXPECT_THROW(sender.get(), cancelled);
-    EXPECT_EQ(*ch.recv(), 1);
+    EXPECT_EQ(**ch.recv_until(deadline::after(1s)), 1);
     EXPECT_FALSE(ch.try_recv());
+    EXPECT_EQ(time_of([&] { EXPECT_FALSE(ch.recv_until(deadline::after(2ms))); }), 2ms);
   });
 }
 

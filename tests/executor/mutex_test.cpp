@@ -96,6 +96,18 @@ TEST(MutexDeathTest, DestroyingOneThatIsHeldEndsTheProgram) {
       "a mutex .* is destroyed while somebody holds it");
 }
 
+TEST(SharedMutexDeathTest, UnlockingWhatNobodyHoldsSoEndsTheProgram) {
+  EXPECT_DEATH(shared_mutex().unlock(), "shared_mutex::unlock\\(\\) of the one at .*, which nobody holds so");
+  EXPECT_DEATH(shared_mutex().unlock_shared(), "shared_mutex::unlock_shared\\(\\) of the one at .*, which nobody");
+  EXPECT_DEATH(
+      {
+        shared_mutex m;
+        m.lock_shared();
+        m.unlock();
+      },
+      "shared_mutex::unlock\\(\\) of the one at .*, which nobody holds so");
+}
+
 #ifndef NDEBUG
 TEST(MutexDeathTest, UnlockingAnothersEndsADebugBuild) {
   EXPECT_DEATH(sim::run(1,

@@ -235,10 +235,15 @@ class channel : public detail::channel_core {
   /// Ordering: writes before send() are visible to whoever receives `v`.
   /// Throws:   channel_closed once close() has been called, and `v` is still yours; what copying throws; bad_wait;
   ///           wait_in_algorithm.
-  void send(T&& v) { (void)send_until(std::move(v), {}); }
+  void send(T&& v) { (void)send_until(std::move(v), deadline::never()); }
   void send(const T& v) { send(T(v)); }
 
-  /// Like send(), for a time at most. False when the time was up; `v` is still yours.
+  /// Like send(), until a point in time or for a time at most. False when the time was up; `v` is still yours.
+  [[nodiscard]] bool send_until(T&& v, deadline until) {
+    holder item(std::move(v));
+    return sent(item, send_item(*item.get(), until));
+  }
+  [[nodiscard]] bool send_until(const T& v, deadline until) { return send_until(T(v), until); }
   template <class Rep, class Period>
   [[nodiscard]] bool send_for(T&& v, std::chrono::duration<Rep, Period> duration) {
     return send_until(std::move(v), deadline::after(duration));
@@ -265,7 +270,8 @@ class channel : public detail::channel_core {
   /// Throws:   channel_closed once the channel is closed and drained; bad_wait; wait_in_algorithm.
   T recv() { return *received(true, {}); }
 
-  /// Like recv(), for a time at most. Empty when the time was up.
+  /// Like recv(), until a point in time or for a time at most. Empty when the time was up.
+  [[nodiscard]] std::optional<T> recv_until(deadline until) { return received(true, until); }
   template <class Rep, class Period>
   [[nodiscard]] std::optional<T> recv_for(std::chrono::duration<Rep, Period> duration) {
     return received(true, deadline::after(duration));
@@ -309,10 +315,6 @@ class channel : public detail::channel_core {
  private:
   friend struct detail::select_access;
 
-  bool send_until(T&& v, deadline until) {
-    holder item(std::move(v));
-    return sent(item, send_item(*item.get(), until));
-  }
   static bool sent(holder& item, outcome how) {
     if (how == outcome::closed) throw channel_closed();
     if (how != outcome::done) return false;

@@ -35,7 +35,8 @@ class shared_mutex : private detail::monitor {
     return lock_until(true, deadline::after(duration));
   }
   [[nodiscard]] bool try_lock_until(clock::time_point when) { return lock_until(true, when); }
-  /// Debug builds end the program with a message when the caller does not hold it. Never waits.
+  /// Ends the program with a message when nobody holds it alone; in debug builds also when another task does. Never
+  /// waits.
   void unlock() noexcept;
 
   /// Waits until the caller holds it, with other readers.
@@ -52,6 +53,7 @@ class shared_mutex : private detail::monitor {
     return lock_until(false, deadline::after(duration));
   }
   [[nodiscard]] bool try_lock_shared_until(clock::time_point when) { return lock_until(false, when); }
+  /// Ends the program with a message when nobody holds it with others. Never waits.
   void unlock_shared() noexcept;
 
  private:
