@@ -28,7 +28,7 @@ FLOORS = {
             "private": "sanitizer eh_globals stack_pool fiber run_queue inbox steal_ring timer_queue record_cache",
         },
         # 2 loop
-        {"public": "loop", "private": "driver asio_driver sim_driver"},
+        {"public": "loop gate", "private": "driver asio_driver sim_driver"},
         # 3 waiting
         {
             "public": "waiter cancel cancel_scope context_var task this_fiber interval",

@@ -7,7 +7,7 @@ event::~event() {
 }
 
 void event::set() noexcept {
-  if (word_.load(std::memory_order_acquire) == mark) return;  // and nobody is about to clear it
+  if (settled_at(mark)) return;  // and nobody is about to clear it
   perform_soon([this] { set_mark(waiters_); });
 }
 

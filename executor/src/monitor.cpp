@@ -10,14 +10,24 @@
 
 namespace weft::detail {
 
+// What a loop owes to a monitor that was its own: to leave it, if it is inside, or to leave it alone, if it is not. Of
+// the two who look at it, the loop and who took the monitor away, the second frees it.
+struct debt {
+  enum state : std::uint8_t { pending, taken, given, home };
+  monitor* of;
+  debt* next = nullptr;
+  std::atomic<state> is{pending};
+};
+
+// --- in and out ---
+
 bool monitor::enter_or_leave(request& r) noexcept {
-  word w = word_.load(std::memory_order_relaxed);
-  for (;;) {
-    if (!(w & occupied)) {
-      if (word_.compare_exchange_weak(w, w | occupied, std::memory_order_acquire, std::memory_order_relaxed)) {
-        marks_ = w & marks;
-        return true;
-      }
+  for (word w = word_.load(std::memory_order_relaxed);;) {
+    if (is_own(w)) {
+      if (enter_own() || take_over()) return true;
+      w = word_.load(std::memory_order_relaxed);
+    } else if (!(w & occupied)) {
+      if (enter_at(w)) return true;
     } else {
       r.next_request = reinterpret_cast<request*>(w & ~low_bits);
       // release: pairs with leave_slowly(), which reads the request.
@@ -34,6 +44,8 @@ void monitor::leave_slowly() noexcept {
   for (;;) {
     word w = word_.load(std::memory_order_relaxed);
     if (w & ~low_bits) {
+      ripe_ = false;  // somebody else uses it, too
+      uses_ = 0;
       // acquire: pairs with enter_or_leave().
       w = word_.exchange(w & low_bits, std::memory_order_acquire);
       request* oldest = nullptr;
@@ -48,11 +60,25 @@ void monitor::leave_slowly() noexcept {
       }
       continue;
     }
+    word then = marks_;
+    if (ripe_) {
+      ripe_ = false;
+      if (!can_fence_all_threads()) {
+        patience_ = 0;
+      } else {
+        shown_.store(marks_, std::memory_order_relaxed);
+        then = occupied | own;
+      }
+    }
     newest = std::exchange(woken_, nullptr);
-    if (word_.compare_exchange_strong(w, marks_, std::memory_order_release, std::memory_order_relaxed)) break;
+    if (word_.compare_exchange_strong(w, then, std::memory_order_release, std::memory_order_relaxed)) break;
     woken_ = newest;
   }
-  // The primitive may be gone now. Those who were granted go on in the order they were.
+  resume_all(newest);
+}
+
+// The primitive may be gone now. Those who were granted go on in the order they were.
+void monitor::resume_all(wait_entry* newest) noexcept {
   wait_entry* oldest = nullptr;
   while (newest) {
     wait_entry* const before = newest->next;
@@ -63,6 +89,66 @@ void monitor::leave_slowly() noexcept {
     const waker who = oldest->who;
     oldest = oldest->next;
     who.resume();
+  }
+}
+
+// --- a loop's own ---
+
+void monitor::leave_own(gate& g) noexcept {
+  wait_entry* const newest = std::exchange(woken_, nullptr);
+  shown_.store(marks_, std::memory_order_release);
+  leave_gate(g);
+  resume_all(newest);
+}
+
+// Inside: it is for everybody again.
+void monitor::is_nobodys() noexcept {
+  home_.store(nullptr, std::memory_order_relaxed);
+  uses_ = 0;
+  patience_ = patience_ < last_patience ? static_cast<std::uint8_t>(2 * patience_) : 0;
+}
+
+// Takes it away from the loop whose own it is. True when the caller is inside then. Else somebody else was faster, or
+// the loop is inside, which leaves as anybody does; then the word says so, and it takes requests.
+[[gnu::cold, gnu::noinline]] bool monitor::take_over() noexcept {
+  auto* const d = new (std::nothrow) debt{this};
+  word w = occupied | own;
+  if (!d || !word_.compare_exchange_strong(w, w | mark, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+    if (!d) std::this_thread::yield();
+    delete d;
+    return false;
+  }
+  gate& g = *home_.load(std::memory_order_relaxed);
+  d->next = g.owed.load(std::memory_order_relaxed);
+  // release: pairs with release_owed().
+  while (!g.owed.compare_exchange_weak(d->next, d, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+  }
+  fence_all_threads();
+  // The loop is inside and will see what it owes when it leaves; or it is not, and cannot come in any more.
+  // acquire: pairs with leave_gate().
+  const bool inside = g.inside.load(std::memory_order_acquire) == this;
+  const auto was = d->is.exchange(inside ? debt::given : debt::taken, std::memory_order_acq_rel);
+  if (was == debt::home) delete d;
+  if (inside || was == debt::home) return false;
+  is_nobodys();
+  w = word_.load(std::memory_order_relaxed);
+  while (!word_.compare_exchange_weak(w, (w & ~low_bits) | occupied | marks_, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed)) {
+  }
+  return true;
+}
+
+[[gnu::cold, gnu::noinline]] void monitor::release_owed(gate& g) noexcept {
+  for (debt* d = g.owed.exchange(nullptr, std::memory_order_acquire); d;) {
+    debt* const next = d->next;
+    monitor& of = *d->of;
+    const auto was = d->is.exchange(debt::home, std::memory_order_acq_rel);
+    if (was != debt::pending) delete d;
+    if (was != debt::taken) {
+      of.is_nobodys();
+      of.leave_slowly();
+    }
+    d = next;
   }
 }
 
@@ -123,7 +209,7 @@ wake_reason monitor::wait(agent& me, wait_entry& e, wait_kind kind, deadline unt
 
 bool monitor::wait_for_mark(wait_list& list, deadline until) {
   agent& me = checkpoint_of_caller();
-  if (word_.load(std::memory_order_acquire) & mark) return true;
+  if (look() & mark) return true;
   struct entry : wait_entry {
     wait_list* list = nullptr;
   } e;

@@ -9,26 +9,29 @@
 
 namespace weft {
 
+using detail::agent;
+using detail::tl_agent;
+
 mutex::~mutex() {
-  if ((word_.load(std::memory_order_relaxed) & locked) || !waiters_.empty()) detail::destroyed_in_use("mutex", this);
+  if ((look() & locked) || !waiters_.empty()) detail::destroyed_in_use("mutex", this);
 }
 
 // --- who holds it ---
 
-void mutex::owned_by(detail::agent* who) noexcept {
+void mutex::owned_by(agent* who) noexcept {
   owner_.store(who, std::memory_order_relaxed);
   owner_task_.store(who ? who->task_id.load(std::memory_order_relaxed) : 0, std::memory_order_relaxed);
 }
 
-bool mutex::owned_by_task_of(const detail::agent& who) const noexcept {
+bool mutex::owned_by_task_of(const agent& who) const noexcept {
   return owner_.load(std::memory_order_relaxed) == &who &&
          owner_task_.load(std::memory_order_relaxed) == who.task_id.load(std::memory_order_relaxed);
 }
 
 // A coroutine goes on as another fiber than the one it locked in, which is no task; so only tasks are told apart.
 [[gnu::cold]] void mutex::check_owner() const noexcept {
-  const bool held = word_.load(std::memory_order_relaxed) & locked;
-  const detail::agent* const me = detail::current_agent();
+  const bool held = look() & locked;
+  const agent* const me = detail::current_agent();
   const auto mine = me ? me->task_id.load(std::memory_order_relaxed) : 0;
   const auto owner = owner_task_.load(std::memory_order_relaxed);
   if (held && (mine == 0 || owner == 0 || mine == owner)) return;
@@ -44,20 +47,44 @@ bool mutex::owned_by_task_of(const detail::agent& who) const noexcept {
 // --- locking ---
 
 bool mutex::try_lock() noexcept {
-  word w = word_.load(std::memory_order_relaxed);
-  while (w == 0 || w == awaited) {  // nobody holds it; one that is coming may be overtaken
-    // acquire: pairs with unlock() and with leave().
-    if (!word_.compare_exchange_weak(w, w | locked, std::memory_order_acquire, std::memory_order_relaxed)) continue;
-    detail::agent* const me = detail::current_agent();
+  if (enter_own()) [[likely]] {
+    const bool free = !(marks_ & locked);
+    marks_ |= locked;
+    leave_as_own();
+    if (!free) return false;
+    agent* const me = tl_agent;
     owned_by(me);
     if (me) me->hold(this);
     return true;
   }
-  return false;
+  return try_lock_of_others();
+}
+
+// One that is no loop's own, or another loop's.
+bool mutex::try_lock_of_others() noexcept {
+  word w = word_.load(std::memory_order_relaxed);
+  while (w == 0 || w == awaited)  // nobody holds it; one that is coming may be overtaken
+    // acquire: pairs with unlock() and with leave().
+    if (word_.compare_exchange_weak(w, w | locked, std::memory_order_acquire, std::memory_order_relaxed)) {
+      take_note();
+      return true;
+    }
+  if (!is_own(w) || !try_enter()) return false;
+  const bool free = !(marks_ & locked);
+  marks_ |= locked;
+  leave();
+  if (free) take_note();
+  return free;
+}
+
+void mutex::take_note() noexcept {
+  agent* const me = detail::current_agent();
+  owned_by(me);
+  if (me) me->hold(this);
 }
 
 bool mutex::lock_slowly(deadline until) {
-  detail::agent& me = detail::waiting_agent();
+  agent& me = detail::waiting_agent();
   if (owned_by_task_of(me))
     throw std::system_error(std::make_error_code(std::errc::resource_deadlock_would_occur),
                             "weft::mutex: task #" + std::to_string(owner_task_.load(std::memory_order_relaxed)) +
@@ -97,13 +124,36 @@ void mutex::unlock() noexcept {
 #ifndef NDEBUG
   check_owner();
 #endif
-  if (detail::agent* const owner = owner_.load(std::memory_order_relaxed)) {
+  if (agent* const me = tl_agent; me && owned_by_task_of(*me) && enter_own()) [[likely]] {
+    me->give_up(this);
+    owner_.store(nullptr, std::memory_order_relaxed);
+    if (marks_ == locked) {
+      marks_ = 0;
+      leave_as_own();
+    } else {
+      pass_on();
+      leave();
+    }
+    return;
+  }
+  unlock_of_others();
+}
+
+void mutex::unlock_of_others() noexcept {
+  if (agent* const owner = owner_.load(std::memory_order_relaxed)) {
     // Another fiber's, when a coroutine unlocks: of the same loop.
-    const bool near = owner->what == detail::agent::kind::fiber && owner->home == detail::current_loop();
+    const bool near = owner->what == agent::kind::fiber && owner->home == detail::current_loop();
     if ((near || owner == detail::current_agent()) && owned_by_task_of(*owner)) owner->give_up(this);
     owner_.store(nullptr, std::memory_order_relaxed);
   }
-  word w = locked;
+  word w = word_.load(std::memory_order_relaxed);
+  if (is_own(w) ? enter_own() : comes_again() && try_enter()) {
+    if (!is_own(w)) ripen();
+    pass_on();
+    leave();
+    return;
+  }
+  w = locked;
   // release: pairs with try_lock().
   if (word_.compare_exchange_strong(w, 0, std::memory_order_release, std::memory_order_relaxed)) return;
   unlocking_.what = this;
@@ -111,12 +161,24 @@ void mutex::unlock() noexcept {
   perform(unlocking_);
 }
 
+// By the holder, who alone counts: true when the same loop has held it often enough in a row.
+bool mutex::comes_again() noexcept {
+  if (last_ != detail::tl_gate) {
+    last_ = detail::tl_gate;
+    in_a_row_ = 0;
+    return false;
+  }
+  if (++in_a_row_ < patience()) return false;
+  in_a_row_ = 0;
+  return true;
+}
+
 // Inside; the holder has given it up. A waiter of this loop gets it: it can run next. One of another loop is woken, and
 // takes it when it is there, unless it was overtaken already, or the waiters were too often.
 void mutex::pass_on() noexcept {
   const detail::loop_core* const here = detail::current_loop();
   while (auto* const e = static_cast<entry*>(waiters_.front())) {
-    const bool near = e->me->what == detail::agent::kind::fiber && e->me->home == here;
+    const bool near = e->me->what == agent::kind::fiber && e->me->home == here;
     const bool direct = near || e->overtaken || overtaken_ >= most_overtaking;
     if (!direct && one_is_coming_) {
       ++overtaken_;

@@ -53,9 +53,11 @@ loop_core::loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driv
       index_(index),
       token_((loops_made.fetch_add(1, std::memory_order_relaxed) + 1) << 8 | index),
       driver_(std::move(d)),
+      gate_(gate::take()),
       default_fibers_(&add_pool(stack_size, most_stacks)) {}
 
 loop_core::~loop_core() {
+  gate::give_back(gate_);
   for (pool_list* p = pools_; p;) delete std::exchange(p, p->next);
 }
 
@@ -71,6 +73,7 @@ std::uint64_t loop_core::next_id() noexcept { return (++ids_ << 8) | (index_ + 1
 void loop_core::enter() noexcept {
   tl_loop = this;
   tl_here = is_pool_ ? 0 : token_;
+  tl_gate = &gate_;
   tl_agent = nullptr;
   globals_ = thread_eh_globals();
   native_.make_native();
@@ -82,6 +85,7 @@ void loop_core::leave() noexcept {
   awake.store(false, std::memory_order_relaxed);
   tl_loop = nullptr;
   tl_here = 0;
+  tl_gate = &no_gate;
   tl_agent = nullptr;
 }
 

@@ -22,6 +22,7 @@
 #include "steal_ring.hpp"
 #include "timer_queue.hpp"
 #include "weft/cancel.hpp"
+#include "weft/gate.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::detail {
@@ -168,6 +169,7 @@ class loop_core {
     pool_list* next;
   };
   std::atomic<pool_list*> pools_{nullptr};
+  gate& gate_;
   fiber_pool* default_fibers_;
   alignas(64) inbox inbox_;
   steal_ring ring_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace {
 /// A semaphore without permits, whose monitor a test can occupy.
 class turnstile : detail::monitor {
  public:
-  ~turnstile() { EXPECT_EQ(word_.load(), 0U); }
+  ~turnstile() { EXPECT_TRUE(word_.load() == 0 || is_own(word_.load())); }
 
   [[nodiscard]] bool occupy() { return try_enter(); }
   void vacate() { leave(); }
@@ -128,6 +129,102 @@ TEST(Monitor, RequestsAreCarriedOutInTheOrderTheyWereLeft) {
   });
 }
 
+/// A count that only whoever is inside touches.
+class tally : detail::monitor {
+ public:
+  void add() {
+    perform_soon([this] { ++count_; });
+  }
+  int count() {
+    return ask([this] { return count_; });
+  }
+  [[nodiscard]] bool try_add() {
+    if (!try_enter()) return false;
+    ++count_;
+    leave();
+    return true;
+  }
+  [[nodiscard]] bool is_somebodys() const { return is_own(word_.load()); }
+  void make_own() {
+    for (int i = 0; i < 1000 && !is_somebodys(); ++i) add();
+  }
+
+ private:
+  int count_ = 0;
+};
+
+TEST(Monitor, BecomesTheOwnOfALoopThatComesAgainAndAgain) {
+  if (!detail::can_fence_all_threads()) GTEST_SKIP() << "the system has no membarrier(2)";
+  simulate([] {
+    tally t;
+    t.add();
+    EXPECT_FALSE(t.is_somebodys());
+    t.make_own();
+    EXPECT_TRUE(t.is_somebodys());
+    const int before = t.count();
+    spawn(on_loop(1), [&] {
+      EXPECT_TRUE(t.try_add());  // nobody is inside, though it is the other loop's own
+      EXPECT_FALSE(t.is_somebodys());
+    }).get();
+    EXPECT_EQ(t.count(), before + 1);
+  });
+}
+
+TEST(Monitor, IsTakenAwayAFewTimesAndThenStaysEverybodys) {
+  if (!detail::can_fence_all_threads()) GTEST_SKIP() << "the system has no membarrier(2)";
+  simulate([] {
+    tally t;
+    int times = 0;
+    for (t.make_own(); t.is_somebodys(); t.make_own()) {
+      ++times;
+      spawn(on_loop(1), [&] { t.add(); }).get();
+    }
+    EXPECT_EQ(times, 4);
+  });
+}
+
+TEST(Monitor, OfALoopThatHasEndedIsTakenOver) {
+  tally t;
+  sim::run(1, [&] { t.make_own(); });
+  const int before = t.count();  // from a thread outside
+  t.add();
+  EXPECT_EQ(t.count(), before + 1);
+  EXPECT_FALSE(t.is_somebodys());
+}
+
+TEST(Monitor, OccupiedByItsOwnLoopTakesRequestsOfOthers) {
+  simulate([] {
+    turnstile t;
+    for (int i = 0; i < 40; ++i) (void)t.came();
+    ASSERT_TRUE(t.occupy());
+    auto waits = spawn(on_loop(1), [&] { return t.pass(); });
+    auto here = spawn([&] { return t.pass(); });
+    sleep_for(1ms);
+    EXPECT_EQ(t.came_unasked(), 0);
+    EXPECT_FALSE(t.occupy());
+    t.vacate();
+    t.let_one_in();
+    t.let_one_in();
+    EXPECT_EQ(waits.get(), wake_reason::woken);
+    EXPECT_EQ(here.get(), wake_reason::woken);
+  });
+}
+
+TEST(Monitor, OfItsOwnLoopInsideAnotherOfIts) {
+  simulate([] {
+    tally inner;
+    turnstile outer;
+    inner.make_own();
+    for (int i = 0; i < 40; ++i) (void)outer.came();
+    const int before = inner.count();
+    ASSERT_TRUE(outer.occupy());
+    EXPECT_TRUE(inner.try_add());
+    outer.vacate();
+    EXPECT_EQ(inner.count(), before + 1);
+    EXPECT_EQ(outer.came(), 0);
+  });
+}
+
 class MonitorOnLoops : public OnLoops {};
 WEFT_ON_LOOPS(MonitorOnLoops);
 
@@ -154,6 +251,41 @@ TEST_P(MonitorOnLoops, LosesNoRequestAmongAllKindsOfAgents) {
     std::thread foreign(let);
     gather(std::move(all)).get();
     foreign.join();
+  });
+}
+
+TEST_P(MonitorOnLoops, LosesNothingWhenItIsTakenFromALoopThatUsesIt) {
+  run([] {
+    constexpr int monitors = 300;
+    constexpr int uses = 60;
+    std::vector<tally> all(monitors);
+    std::atomic<int> at{0};
+    const auto disturb = [&] {
+      int n = 0;
+      for (int seen = -1; seen < monitors - 1;) {
+        const int now = at.load();
+        if (now == seen) {
+          std::this_thread::yield();
+          continue;
+        }
+        seen = now;
+        for (int i = 0; i < 3; ++i, ++n) all[static_cast<std::size_t>(seen)].add();
+      }
+      return n;
+    };
+    auto cpu = spawn_cpu(disturb);
+    auto blocking = spawn_blocking(disturb);
+    for (int m = 0; m < monitors; ++m) {
+      auto& t = all[static_cast<std::size_t>(m)];
+      for (int i = 0; i < uses; ++i) {
+        if (i == uses / 2) at = m;
+        t.add();
+      }
+      if (m % 16 == 0) yield();
+    }
+    int added = cpu.get() + blocking.get() + monitors * uses;
+    for (auto& t : all) added -= t.count();
+    EXPECT_EQ(added, 0);
   });
 }
 

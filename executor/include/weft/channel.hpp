@@ -116,7 +116,7 @@ class channel_core : private monitor {
   static constexpr word something = mark;    ///< to receive, or it is closed
   static constexpr word room = second_mark;  ///< to send, or it is closed
 
-  [[nodiscard]] bool looks(word what) const noexcept { return word_.load(std::memory_order_relaxed) & what; }
+  [[nodiscard]] bool looks(word what) const noexcept { return look() & what; }
   void remark() noexcept;
   outcome put(channel_item& item) noexcept;
   outcome take(channel_item*& item) noexcept;

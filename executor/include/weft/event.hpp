@@ -25,7 +25,7 @@ class event : private detail::monitor {
   void set() noexcept;
   /// Those who come from now on wait.
   void clear() noexcept;
-  [[nodiscard]] bool is_set() const noexcept { return word_.load(std::memory_order_acquire) & mark; }
+  [[nodiscard]] bool is_set() const noexcept { return look() & mark; }
 
   /// Waits until it is set.
   ///

@@ -24,7 +24,7 @@ class latch : private detail::monitor {
   /// Ordering: writes before it are visible to whoever goes through.
   /// Throws:   nothing.
   void count_down(std::ptrdiff_t n = 1) noexcept;
-  [[nodiscard]] bool try_wait() const noexcept { return word_.load(std::memory_order_acquire) & mark; }
+  [[nodiscard]] bool try_wait() const noexcept { return look() & mark; }
 
   /// Waits until the count is zero.
   ///

@@ -7,6 +7,11 @@
 // request in its word, and who is inside carries that out before leaving. So the requester need not come back: a
 // request to wait, carried out, leaves its author waiting. Model: tests/model/monitor.pml.
 //
+// One that a single loop uses again and again becomes that loop's own: the loop then enters and leaves with plain loads
+// and stores. Whoever else comes takes that away first, for the price of a membarrier(2), and becomes who is inside, or
+// finds the loop inside, which then goes on as anybody who is. (Biased locking, after Russell and Detlefs, 2006, with
+// the asymmetric fence of Dice, Huang and Yang, 2001.) Model: tests/model/bias.pml.
+//
 // Inside, no user code runs, and agents are woken only after leaving: from then on whoever was woken may destroy the
 // primitive, for leaving is the last that is done to it.
 
@@ -18,6 +23,7 @@
 #include <utility>
 
 #include "weft/deadline.hpp"
+#include "weft/gate.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::detail {
@@ -25,7 +31,7 @@ namespace weft::detail {
 class monitor;
 
 /// Something to be done inside. It lies with whoever asks, until it is carried out.
-struct alignas(8) request {
+struct alignas(16) request {
   void (*carry_out)(request&) noexcept = nullptr;
   request* next_request = nullptr;
 };
@@ -81,10 +87,14 @@ class wait_list {
   wait_entry* last_ = nullptr;
 };
 
-/// word_ holds: occupied; the primitive's marks; the newest request that was left.
+/// word_ holds: occupied; the primitive's marks; the newest request that was left. While the monitor is a loop's own:
+/// occupied and `own`, for as long. While it is being taken away: that with `mark`, and requests. In both the marks are
+/// in shown_.
 ///
 /// Who may touch what:
 ///   word_   anybody.
+///   shown_  written by the loop whose own it is; read by anybody while it is that.
+///   home_   written inside; read by anybody.
 ///   the rest, and what the primitive guards by it: whoever is inside.
 class monitor {
  public:
@@ -100,26 +110,69 @@ class monitor {
 
   ~monitor() = default;
 
+  /// The marks, from outside.
+  [[nodiscard]] word look() const noexcept {
+    // acquire: pairs with leave(), here and below.
+    const word w = word_.load(std::memory_order_acquire);
+    return w & own ? shown_.load(std::memory_order_acquire) : w & marks;
+  }
+  /// True when the marks are m, and nobody is inside who might change them.
+  [[nodiscard]] bool settled_at(word m) const noexcept {
+    const word w = word_.load(std::memory_order_acquire);
+    return is_own(w) ? home_.load(std::memory_order_relaxed) == tl_gate && marks_ == m : w == m;
+  }
+
+  /// Whether that word is of one that is a loop's own: then enter_own() first.
+  [[nodiscard]] static constexpr bool is_own(word w) noexcept { return (w & (own | mark)) == own; }
   /// True when the caller is inside now, and must leave().
   [[nodiscard]] bool try_enter() noexcept {
-    word w = word_.load(std::memory_order_relaxed);
-    while (!(w & occupied))
-      // acquire: pairs with leave(); what was done inside before is visible.
-      if (word_.compare_exchange_weak(w, w | occupied, std::memory_order_acquire, std::memory_order_relaxed)) {
-        marks_ = w & marks;
+    for (word w = word_.load(std::memory_order_relaxed);;) {
+      if (is_own(w)) {
+        if (enter_own() || take_over()) return true;
+        w = word_.load(std::memory_order_relaxed);
+      } else if (w & occupied) {
+        return false;
+      } else if (enter_at(w)) {
         return true;
       }
+    }
+  }
+  /// The same, where it is the calling loop's own and the loop is inside nothing else.
+  [[nodiscard]] bool enter_own() noexcept {
+    gate& g = *tl_gate;
+    if (home_.load(std::memory_order_relaxed) != &g || g.inside.load(std::memory_order_relaxed)) return false;
+    // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word.
+    g.inside.store(this, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (is_own(word_.load(std::memory_order_acquire))) [[likely]]
+      return true;
+    leave_gate(g);
     return false;
   }
   /// The same; if it is occupied, leaves r there.
   [[nodiscard]] bool enter_or_leave(request& r) noexcept;
   void leave() noexcept {
+    gate& g = *tl_gate;
+    if (g.inside.load(std::memory_order_relaxed) == this) {
+      if (woken_) {
+        leave_own(g);
+      } else {
+        leave_as_own();
+      }
+      return;
+    }
     word w = word_.load(std::memory_order_relaxed);
     // release: pairs with whoever enters next. Fails when a request was left meanwhile.
-    if ((w & ~low_bits) == 0 && !woken_ &&
+    if ((w & ~low_bits) == 0 && !woken_ && !ripe_ &&
         word_.compare_exchange_strong(w, marks_, std::memory_order_release, std::memory_order_relaxed))
       return;
     leave_slowly();
+  }
+
+  /// The same after enter_own(), where nobody was woken.
+  void leave_as_own() noexcept {
+    shown_.store(marks_, std::memory_order_release);
+    leave_gate(*tl_gate);
   }
 
   /// Carries r out, or leaves it. r must last until it was carried out.
@@ -181,6 +234,15 @@ class monitor {
 
   // --- inside ---
 
+  /// How often the same loop must come, and nobody else, before it is made its own; 0 when that never happens any more.
+  [[nodiscard]] std::uint8_t patience() const noexcept { return patience_; }
+  /// The calling loop has come often enough.
+  void ripen() noexcept {
+    if (tl_gate == &no_gate || patience_ == 0) return;
+    home_.store(tl_gate, std::memory_order_relaxed);
+    ripe_ = true;
+  }
+
   /// e, claimed by the caller, has got what it waits for; its agent goes on after leave().
   void grant(wait_entry& e) noexcept {
     e.granted = true;
@@ -208,7 +270,10 @@ class monitor {
   friend struct select_access;
   static constexpr word occupied = 1;
   static constexpr word marks = mark | second_mark;
-  static constexpr word low_bits = 7;
+  static constexpr word own = 8;
+  static constexpr word low_bits = 15;
+  static constexpr std::uint8_t first_patience = 16;
+  static constexpr std::uint8_t last_patience = 128;
 
   template <class F>
   struct deferred final : request {
@@ -222,9 +287,41 @@ class monitor {
     F f;
   };
 
+  // Where nobody is inside, and w is the word.
+  [[nodiscard]] bool enter_at(word& w) noexcept {
+    // acquire: pairs with leave(); what was done inside before is visible.
+    if (!word_.compare_exchange_weak(w, w | occupied, std::memory_order_acquire, std::memory_order_relaxed))
+      return false;
+    marks_ = w & marks;
+    gate* const g = tl_gate;
+    if (home_.load(std::memory_order_relaxed) != g) {
+      home_.store(g, std::memory_order_relaxed);
+      uses_ = 0;
+      ripe_ = false;
+    } else if (g != &no_gate && patience_ != 0 && ++uses_ == patience_) {
+      ripe_ = true;
+    }
+    return true;
+  }
+  static void leave_gate(gate& g) noexcept {
+    g.inside.store(nullptr, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (g.owed.load(std::memory_order_relaxed)) [[unlikely]]
+      release_owed(g);
+  }
+  static void release_owed(gate& g) noexcept;
+  static void resume_all(wait_entry* newest) noexcept;
+  [[nodiscard]] bool take_over() noexcept;
+  void is_nobodys() noexcept;
+  void leave_own(gate& g) noexcept;
   void leave_slowly() noexcept;
 
   wait_entry* woken_ = nullptr;
+  std::atomic<word> shown_{0};
+  std::atomic<gate*> home_{nullptr};  ///< whose own it is, or may become
+  std::uint8_t uses_ = 0;             ///< how often in a row by that one
+  std::uint8_t patience_ = first_patience;
+  bool ripe_ = false;
 };
 
 /// For destructors: somebody still uses what is being destroyed. Prints what and ends the program.

@@ -78,14 +78,20 @@ class mutex : private detail::monitor {
   bool lock_slowly(deadline until);
   void take_or_link(entry& e) noexcept;
   void pass_on() noexcept;
+  bool try_lock_of_others() noexcept;
+  void unlock_of_others() noexcept;
+  void take_note() noexcept;
+  bool comes_again() noexcept;
   void owned_by(detail::agent* who) noexcept;
   [[nodiscard]] bool owned_by_task_of(const detail::agent& who) const noexcept;
   void check_owner() const noexcept;
 
-  // Who may touch what: owner_ and owner_task_ the holder; unlocking_ the holder, until its request is carried out; the
-  // rest whoever is inside the monitor.
+  // Who may touch what: owner_, owner_task_, last_ and in_a_row_ the holder; unlocking_ the holder, until its request
+  // is carried out; the rest whoever is inside the monitor.
   std::atomic<detail::agent*> owner_{nullptr};
   std::atomic<std::uint64_t> owner_task_{0};
+  detail::gate* last_ = nullptr;
+  std::uint8_t in_a_row_ = 0;
   detail::wait_list waiters_;
   bool one_is_coming_ = false;  ///< a waiter of another loop was woken and is not here yet
   unsigned overtaken_ = 0;      ///< how often in a row somebody went before the waiters

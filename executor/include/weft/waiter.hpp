@@ -89,6 +89,10 @@ struct agent : runnable {
   void give_up(const void* lock) noexcept {
     if (locks == 0) return;
     --locks;
+    if (locks < held.size() && held[locks].load(std::memory_order_relaxed) == lock) {  // the last first
+      held[locks].store(nullptr, std::memory_order_relaxed);
+      return;
+    }
     for (std::size_t i = 0; i < held.size(); ++i) {
       if (held[i].load(std::memory_order_relaxed) != lock) continue;
       const std::size_t last = locks < held.size() ? locks : held.size() - 1;
