@@ -11,7 +11,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::as_completed_test {
 namespace {
 
 auto after(std::chrono::seconds delay, int value) {
@@ -58,4 +58,4 @@ TEST(AsyncioAsCompleted, ThrowsWhenTimeIsUpBeforeAllAreDone) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::as_completed_test

@@ -15,7 +15,7 @@
 #include "weft/context_var.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::contextvars_test {
 namespace {
 
 // contextvars: ContextVar.get: ... returns the default value of the context variable, if it was created with one.
@@ -125,4 +125,4 @@ TEST(Contextvars, HandlersThatTakeTurnsSeeTheirOwnClient) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::contextvars_test

@@ -13,7 +13,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::create_task_test {
 namespace {
 
 TEST(AsyncioCreateTask, SchedulesTheWorkToRunConcurrently) {
@@ -122,4 +122,4 @@ TEST(AsyncioCreateTask, ThatIsCancelledBeforeItStartsNeverStarts) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::create_task_test

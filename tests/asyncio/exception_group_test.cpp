@@ -11,7 +11,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::exception_group_test {
 namespace {
 
 exception_group some() {
@@ -57,4 +57,4 @@ TEST(AsyncioExceptionGroup, GoesOnWithWhatWasNotHandled) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::exception_group_test

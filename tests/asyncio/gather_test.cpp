@@ -12,7 +12,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::gather_test {
 namespace {
 
 auto after(std::chrono::seconds delay, int value) {
@@ -109,4 +109,4 @@ TEST(AsyncioGather, GivesTheSameResultForAnAwaitableThatComesTwice) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::gather_test

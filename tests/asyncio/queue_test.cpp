@@ -18,7 +18,7 @@
 #include "weft/channel.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::queue_test {
 namespace {
 
 TEST(AsyncioQueue, IsFirstInFirstOut) {
@@ -210,4 +210,4 @@ TEST(AsyncioPriorityQueue, RetrievesTheLowestFirst) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::queue_test

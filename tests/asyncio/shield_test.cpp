@@ -12,7 +12,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::shield_test {
 namespace {
 
 TEST(AsyncioShield, TheWorkGoesOnWhenItsCallerIsCancelled) {
@@ -81,4 +81,4 @@ TEST(AsyncioShield, OfAFunctionHoldsTheCancellationBackUntilItIsDone) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::shield_test

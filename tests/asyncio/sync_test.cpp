@@ -24,7 +24,7 @@
 #include "weft/semaphore.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::sync_test {
 namespace {
 
 /// Everything on one loop, as asyncio: then the order of waiters is the order of the schedule drawn.
@@ -231,4 +231,4 @@ TEST(AsyncioBarrier, ACancelledTaskExitsAndTheBarrierStaysAsItWas) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::sync_test

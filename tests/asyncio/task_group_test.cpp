@@ -12,7 +12,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::task_group_test {
 namespace {
 
 TEST(AsyncioTaskGroup, AwaitsAllTasksWhenTheBlockIsLeft) {
@@ -208,4 +208,4 @@ TEST(AsyncioTaskGroup, NestsAndAnInnerFailureReachesTheOuterGroupAsAnError) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::task_group_test

@@ -12,7 +12,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::timeout_test {
 namespace {
 
 TEST(AsyncioTimeout, TurnsTheCancellationOfTheBlockIntoATimeoutErrorOutsideOfIt) {
@@ -80,4 +80,4 @@ TEST(AsyncioTimeout, IsGoneWhenTheBlockIsLeftInTime) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::timeout_test

@@ -11,7 +11,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::wait_for_test {
 namespace {
 
 auto after(std::chrono::seconds delay, int value) {
@@ -90,4 +90,4 @@ TEST(AsyncioWaitFor, ThatIsCancelledCancelsTheTask) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::wait_for_test

@@ -12,7 +12,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::wait_test {
 namespace {
 
 auto after(std::chrono::seconds delay, int value) {
@@ -74,4 +74,4 @@ TEST(AsyncioWait, ForTheFirstOfNoneIsAnError) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::wait_test

@@ -9,7 +9,7 @@
 #include "weft/context_var.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::abandonable_test {
 namespace {
 
 class AbandonableCalls : public OnLoops {};
@@ -245,4 +245,4 @@ TEST(Abandonable, StressOfCancelAgainstTheEnd) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::abandonable_test

@@ -7,7 +7,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::as_completed_test {
 namespace {
 
 class AsCompletedOnLoops : public OnLoops {};
@@ -170,4 +170,4 @@ TEST_P(AsCompletedOnLoops, MayBeLeftWhileProducersElsewhereFire) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::as_completed_test

@@ -15,7 +15,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::await_test {
 namespace {
 
 // A lazy task as other libraries have it: knows nothing of weft, goes on by symmetric transfer.
@@ -329,4 +329,4 @@ TEST_P(Await, IsResumedByForeignThreads) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::await_test

@@ -16,7 +16,7 @@
 #include "weft/cpu_context.hpp"
 #endif
 
-namespace weft::testing {
+namespace weft::testing::bind_test {
 namespace {
 
 TEST(Bind, OutsideAnAlgorithmJustCallsTheBody) {
@@ -397,4 +397,4 @@ TEST(CpuContextMisuse, OutsideACpuTaskSaysSo) {
 #endif
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::bind_test

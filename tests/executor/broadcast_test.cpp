@@ -7,7 +7,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::broadcast_test {
 namespace {
 
 TEST(Broadcast, GivesEveryValueToEveryReceiver) {
@@ -116,4 +116,4 @@ TEST_P(BroadcastOnLoops, AllKindsOfAgentsReceiveAllOrAreToldWhatTheyMissed) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::broadcast_test

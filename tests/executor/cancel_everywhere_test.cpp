@@ -7,7 +7,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::cancel_everywhere_test {
 namespace {
 
 // --- the tool finds what is planted ---
@@ -436,4 +436,4 @@ TEST(CancelEverywhere, APromiseWhoseFutureWasCancelledIsStillGood) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::cancel_everywhere_test

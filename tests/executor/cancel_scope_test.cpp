@@ -9,7 +9,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::cancel_scope_test {
 namespace {
 
 class CancelScopes : public OnLoops {};
@@ -542,4 +542,4 @@ TEST(CancelScope, StressOfCancelAgainstLeave) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::cancel_scope_test

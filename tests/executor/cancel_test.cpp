@@ -6,7 +6,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::cancel_test {
 namespace {
 
 class Cancel : public OnLoops {};
@@ -610,4 +610,4 @@ TEST(Checkpoint, LetsOthersRunEvery128thTime) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::cancel_test

@@ -9,7 +9,7 @@
 #include "weft/testing/channels.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::channel_test {
 namespace {
 
 template <class T>
@@ -197,4 +197,4 @@ TEST_P(ChannelOnLoops, MayBeDestroyedByWhoeverReceivedTheLast) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::channel_test

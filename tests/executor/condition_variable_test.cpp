@@ -10,7 +10,7 @@
 #include "weft/shared_mutex.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::condition_variable_test {
 namespace {
 
 TEST(ConditionVariable, WaitsForAConditionAndHoldsTheLockAfter) {
@@ -169,4 +169,4 @@ TEST_P(ConditionVariableOnLoops, CarriesAQueueBetweenAllKindsOfAgents) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::condition_variable_test

@@ -10,7 +10,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::context_var_test {
 namespace {
 
 class ContextVar : public OnLoops {};
@@ -255,4 +255,4 @@ TEST(ContextVars, StressOfEveryKindOfTask) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::context_var_test

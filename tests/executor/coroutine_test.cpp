@@ -9,7 +9,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::coroutine_test {
 namespace {
 
 class Coroutine : public OnLoops {};
@@ -293,4 +293,4 @@ TEST_P(Coroutine, IsAwaitedByCoroutinesOfOthersOnThreadsToo) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::coroutine_test

@@ -17,7 +17,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::cpu_pool_test {
 namespace {
 
 std::size_t threads_of_this_process() {
@@ -344,4 +344,4 @@ TEST(Blocking, ThreadsEndWhenTheyHaveNothingToDo) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::cpu_pool_test

@@ -8,7 +8,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::event_test {
 namespace {
 
 TEST(Event, LetsAllThroughOnceSetUntilCleared) {
@@ -106,4 +106,4 @@ TEST_P(EventOnLoops, IsSetClearedAndAwaitedByAllKindsOfAgents) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::event_test

@@ -12,7 +12,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::fiber_test {
 namespace {
 
 class Fiber : public OnLoops {};
@@ -245,4 +245,4 @@ TEST(FiberStackOverflowDeathTest, NamesTheTaskItsSpawnSiteAndItsStack) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::fiber_test

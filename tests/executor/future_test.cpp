@@ -8,7 +8,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::future_test {
 namespace {
 
 class Future : public OnLoops {};
@@ -280,4 +280,4 @@ TEST_P(Future, OfAPromiseMayBeCancelledWhileItIsSet) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::future_test

@@ -7,7 +7,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::gather_test {
 namespace {
 
 class Gather : public OnLoops {};
@@ -228,4 +228,4 @@ TEST_P(Gather, WakesItsWaiterOnceForAThousandInputs) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::gather_test

@@ -7,7 +7,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::interval_test {
 namespace {
 
 class Ticks : public OnLoops {};
@@ -149,4 +149,4 @@ TEST_P(Ticks, ComeForReal) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::interval_test

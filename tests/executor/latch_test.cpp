@@ -7,7 +7,7 @@
 #include "weft/barrier.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::latch_test {
 namespace {
 
 TEST(Latch, OpensWhenItsCountIsZero) {
@@ -128,4 +128,4 @@ TEST_P(LatchOnLoops, ABarrierKeepsAllKindsOfAgentsInStep) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::latch_test

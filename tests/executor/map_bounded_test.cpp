@@ -8,7 +8,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::map_bounded_test {
 namespace {
 
 class MapBoundedOnLoops : public OnLoops {};
@@ -134,4 +134,4 @@ TEST_P(MapBoundedOnLoops, RunsOnOneLoopWhoeverCalls) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::map_bounded_test

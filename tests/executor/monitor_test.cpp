@@ -8,7 +8,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::monitor_test {
 namespace {
 
 /// A semaphore without permits, whose monitor a test can occupy.
@@ -290,4 +290,4 @@ TEST_P(MonitorOnLoops, LosesNothingWhenItIsTakenFromALoopThatUsesIt) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::monitor_test

@@ -9,7 +9,7 @@
 #include "weft/testing/locks.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::mutex_test {
 namespace {
 
 effort tried(unsigned loops) { return {.seeds = seeds(), .loops = loops, .rounds = 300}; }
@@ -213,4 +213,4 @@ TEST(Mutex, WorksOutsideARuntime) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::mutex_test

@@ -10,7 +10,7 @@
 #include "run_queue.hpp"
 #include "steal_ring.hpp"
 
-namespace weft::detail {
+namespace weft::detail::queues_test {
 namespace {
 
 struct item final : runnable {
@@ -158,4 +158,4 @@ TEST(StealRing, GivesEachEntryToOneTakerWhileAllPull) {
 }
 
 }  // namespace
-}  // namespace weft::detail
+}  // namespace weft::detail::queues_test

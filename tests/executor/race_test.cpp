@@ -8,7 +8,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::race_test {
 namespace {
 
 class RaceOnLoops : public OnLoops {};
@@ -184,4 +184,4 @@ TEST_P(RaceOnLoops, OfAllKindsGivesOneResultAndEndsTheOthers) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::race_test

@@ -13,7 +13,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::runtime_test {
 namespace {
 
 class Runtime : public OnLoops {};
@@ -341,4 +341,4 @@ TEST(ManyRuntimes, StartAndStopInARow) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::runtime_test

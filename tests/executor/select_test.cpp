@@ -8,7 +8,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::select_test {
 namespace {
 
 const auto nothing = [] {};
@@ -214,4 +214,4 @@ TEST_P(SelectOnLoops, LosesNoMessageAmongAllKindsOfAgents) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::select_test

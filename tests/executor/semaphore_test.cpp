@@ -8,7 +8,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::semaphore_test {
 namespace {
 
 TEST(Semaphore, LetsInAsManyAsItHasPermits) {
@@ -133,4 +133,4 @@ TEST_P(SemaphoreOnLoops, LosesNoPermitAmongAllKindsOfAgents) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::semaphore_test

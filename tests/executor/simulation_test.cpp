@@ -7,7 +7,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::simulation_test {
 namespace {
 
 TEST(Simulation, JumpsOverTimeInWhichNothingHappens) {
@@ -162,4 +162,4 @@ TEST(Lazy, RunsNothingUntilItIsAwaitedAndThenOnce) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::simulation_test

@@ -12,7 +12,7 @@
 #include "sanitizer.hpp"
 #include "weft/error.hpp"
 
-namespace weft::detail {
+namespace weft::detail::stack_pool_test {
 namespace {
 
 std::size_t mappings() {
@@ -114,4 +114,4 @@ TEST(StackPoolGuard, TakesNoMappingPerStackWhereTheKernelCan) {
 }
 
 }  // namespace
-}  // namespace weft::detail
+}  // namespace weft::detail::stack_pool_test

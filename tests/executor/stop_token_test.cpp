@@ -7,7 +7,7 @@
 #include "weft/cancel_scope.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::stop_token_test {
 namespace {
 
 class StopTokens : public OnLoops {};
@@ -263,4 +263,4 @@ TEST(StopToken, StressOfStopsAgainstTheEndOfTasks) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::stop_token_test

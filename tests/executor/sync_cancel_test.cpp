@@ -10,7 +10,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::sync_cancel_test {
 namespace {
 
 /// The lock is free.
@@ -330,4 +330,4 @@ TEST(CancelEverywhere, TaskGroup) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::sync_cancel_test

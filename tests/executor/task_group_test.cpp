@@ -10,7 +10,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::task_group_test {
 namespace {
 
 class TaskGroupOnLoops : public OnLoops {};
@@ -661,4 +661,4 @@ TEST(TaskGroupThread, EndsWithTheRuntimeItWasMadeIn) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::task_group_test

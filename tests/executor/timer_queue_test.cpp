@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-namespace weft::detail {
+namespace weft::detail::timer_queue_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -70,4 +70,4 @@ TEST(TimerQueue, AgreesWithASortedListUnderRandomAddsAndRemoves) {
 }
 
 }  // namespace
-}  // namespace weft::detail
+}  // namespace weft::detail::timer_queue_test

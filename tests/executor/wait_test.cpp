@@ -6,7 +6,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::wait_test {
 namespace {
 
 class WaitOnLoops : public OnLoops {};
@@ -180,4 +180,4 @@ TEST_P(WaitOnLoops, AnyOfManyFromManyAgentsAtOnce) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::wait_test

@@ -7,7 +7,7 @@
 
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::watch_test {
 namespace {
 
 TEST(Watch, GivesTheLatestValueAndSkipsThoseBetween) {
@@ -101,4 +101,4 @@ TEST_P(WatchOnLoops, AllKindsOfAgentsSeeTheLastValue) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::watch_test

@@ -14,7 +14,7 @@
 #include "weft/select.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::select_test {
 namespace {
 
 const auto nothing = [] {};
@@ -153,4 +153,4 @@ TEST(GoSelect, TheStatementsOfTheCaseRunAfterTheCommunication) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::select_test

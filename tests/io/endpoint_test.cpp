@@ -4,7 +4,7 @@
 
 #include <stdexcept>
 
-namespace weft::io {
+namespace weft::io::endpoint_test {
 namespace {
 
 TEST(Endpoint, TextComesBackAsItWasParsed) {
@@ -69,4 +69,4 @@ TEST(Endpoint, OrderIsByFamilyThenPort) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::endpoint_test

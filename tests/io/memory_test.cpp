@@ -7,7 +7,7 @@
 #include "io_test.hpp"
 #include "weft/gather.hpp"
 
-namespace weft::io {
+namespace weft::io::memory_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -198,4 +198,4 @@ TEST(MemoryListener, CancellingAcceptLosesNobody) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::memory_test

@@ -16,7 +16,7 @@
 #include "weft/io/memory.hpp"
 #include "weft/io/tcp.hpp"
 
-namespace weft::io {
+namespace weft::io::serve_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -481,4 +481,4 @@ TEST(ServeSimulated, StoppedAtAnyMomentItAccountsForEveryConnection) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::serve_test

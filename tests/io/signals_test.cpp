@@ -6,7 +6,7 @@
 
 #include "io_test.hpp"
 
-namespace weft::io {
+namespace weft::io::signals_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -89,4 +89,4 @@ TEST_P(Signals, MayBeDestroyedAnywhere) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::signals_test

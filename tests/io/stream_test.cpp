@@ -11,7 +11,7 @@
 #include "io_test.hpp"
 #include "weft/gather.hpp"
 
-namespace weft::io {
+namespace weft::io::stream_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -548,4 +548,4 @@ TEST(Stream, TheClosedOneSaysSo) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::stream_test

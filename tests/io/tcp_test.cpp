@@ -13,7 +13,7 @@
 #include "io_test.hpp"
 #include "weft/io/resolve.hpp"
 
-namespace weft::io {
+namespace weft::io::tcp_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -349,4 +349,4 @@ TEST(TcpSimulated, RealSocketsAreAnErrorInASimulation) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::tcp_test

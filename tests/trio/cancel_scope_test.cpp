@@ -23,7 +23,7 @@
 #include "weft/timeout.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::cancel_scope_test {
 namespace {
 
 // Cancels this scope immediately. ... This method is idempotent, i.e., if the scope was already cancelled then this
@@ -259,4 +259,4 @@ TEST(TrioCancelScope, MoveOnAfterAndFailAfter) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::cancel_scope_test

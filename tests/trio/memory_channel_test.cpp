@@ -15,7 +15,7 @@
 #include "weft/channel.hpp"
 #include "weft_test.hpp"
 
-namespace weft::testing {
+namespace weft::testing::memory_channel_test {
 namespace {
 
 TEST(TrioMemoryChannel, WithNoBufferASendCompletesWhenItIsReceived) {
@@ -141,4 +141,4 @@ TEST(TrioMemoryChannel, BothOperationsAreCheckpointsEvenWhenTheyDoNotBlock) {
 }
 
 }  // namespace
-}  // namespace weft::testing
+}  // namespace weft::testing::memory_channel_test
