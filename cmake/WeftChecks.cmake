@@ -29,8 +29,8 @@ foreach(library executor io)
          ${PROJECT_SOURCE_DIR}/${folder}/*.hpp)
     foreach(header IN LISTS headers)
       set(source ${CMAKE_CURRENT_BINARY_DIR}/header_check/${folder}/${header}.cpp)
-      # The full path, for executor/src and io/src may have headers of one name.
-      file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${PROJECT_SOURCE_DIR}/${folder}/${header}\"\n")
+      # From the root, for executor/src and io/src may have headers of one name, and not absolute, for ccache's sake.
+      file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${folder}/${header}\"\n")
       list(APPEND alone ${source})
     endforeach()
   endforeach()
@@ -38,7 +38,8 @@ endforeach()
 if(alone)
   add_library(header_check OBJECT ${alone})
   weft_target(header_check)
-  target_include_directories(header_check PRIVATE ${PROJECT_SOURCE_DIR}/executor/src ${PROJECT_SOURCE_DIR}/io/src)
+  target_include_directories(header_check PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/executor/src
+                                                  ${PROJECT_SOURCE_DIR}/io/src)
   target_compile_options(header_check PRIVATE -O0)
   # Private headers of the executor may include what the executor links privately.
   target_link_libraries(header_check PRIVATE weft::weft Boost::headers)

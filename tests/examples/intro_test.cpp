@@ -55,7 +55,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-const fs::path examples = fs::path(__FILE__).parent_path() / "../../examples";
+const fs::path examples = WEFT_EXAMPLES_SOURCE_DIR;  // __FILE__ may be relative to wherever the compiler ran
 
 /// What the comment at the top of a program says it prints: the lines indented by four after "Expected output".
 std::string expected_output(const std::string& program) {
