@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache pkg-config libboost-dev libboost-context-dev libasio-dev libtbb-dev)
 examples=(libsqlite3-dev libssl-dev nlohmann-json3-dev curl wrk gnuplot-nox)
-tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev python3)
+tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev libst-dev python3)
 ci=(clang-16 libclang-rt-16-dev clang-format-16 clang-tidy spin gcc libc6-dev valgrind util-linux)
 
 case "${1-}" in

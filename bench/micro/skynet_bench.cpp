@@ -1,0 +1,181 @@
+// The skynet tree: each task spawns ten, until there are a million leaves, and sums what they give. An operation is a
+// leaf; there are 0.11 tasks above each. (After github.com/atemerev/skynet.)
+
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+#include <tbb/task_group.h>
+
+#include <array>
+#include <asio.hpp>
+#include <asio/experimental/deferred.hpp>
+#include <asio/experimental/parallel_group.hpp>
+#include <boost/fiber/all.hpp>
+#include <exception>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "boost_fiber.hpp"
+#include "support.hpp"
+
+namespace {
+
+constexpr std::size_t fan = 10;
+
+// The power of ten that `full` is scaled to.
+std::size_t leaves(std::size_t full = 1'000'000) {
+  std::size_t n = fan;
+  while (n * fan <= bench::scaled(full)) n *= fan;
+  return n;
+}
+
+template <class Tree>
+void sum_leaves(benchmark::State& state, std::size_t count, Tree tree) {
+  const auto right = static_cast<long>(count) * static_cast<long>(count - 1) / 2;
+  bool is_right = tree(count) == right;  // the first one finds no memory that it could use again
+  for (auto _ : state) is_right &= tree(count) == right;
+  bench::check(state, is_right, "the sum of the leaves is wrong");
+  bench::each(state, count);
+  state.counters["count"] = static_cast<double>(count);
+}
+
+// --- weft: spawned on one loop, or anywhere ---
+
+template <class... Place>
+long skynet_weft(long first, std::size_t size, Place... where) {
+  if (size == 1) return first;
+  std::array<weft::future<long>, fan> children;
+  size /= fan;
+  for (auto& child : children) {
+    child = weft::spawn(where..., [first, size, where...] { return skynet_weft(first, size, where...); });
+    first += static_cast<long>(size);
+  }
+  long sum = 0;
+  for (auto& child : children) sum += child.get();
+  return sum;
+}
+void skynet_weft_one_loop(benchmark::State& state) {
+  bench::on_loops(1, [&] { sum_leaves(state, leaves(), [](std::size_t n) { return skynet_weft(0, n); }); });
+}
+void skynet_weft_anywhere(benchmark::State& state, unsigned loops) {
+  bench::on_loops(
+      loops, [&] { sum_leaves(state, leaves(), [](std::size_t n) { return skynet_weft(0, n, weft::anywhere); }); });
+}
+WEFT_BENCH("skynet_one_loop/weft", skynet_weft_one_loop);
+WEFT_BENCH("skynet_one_loop/weft/anywhere", skynet_weft_anywhere, 1U);
+WEFT_BENCH("skynet_two_loops/weft", skynet_weft_anywhere, 2U);
+
+// --- oneTBB ---
+
+long skynet_tbb(long first, std::size_t size) {
+  if (size == 1) return first;
+  std::array<long, fan> sums{};
+  size /= fan;
+  tbb::task_group children;
+  for (long& sum : sums) {
+    children.run([&sum, first, size] { sum = skynet_tbb(first, size); });
+    first += static_cast<long>(size);
+  }
+  children.wait();
+  long sum = 0;
+  for (const long s : sums) sum += s;
+  return sum;
+}
+void skynet_on_tbb(benchmark::State& state, int threads) {
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(threads));
+  tbb::task_arena(threads).execute(
+      [&] { sum_leaves(state, leaves(), [](std::size_t n) { return skynet_tbb(0, n); }); });
+}
+WEFT_BENCH("skynet_one_loop/tbb", skynet_on_tbb, 1);
+WEFT_BENCH("skynet_two_loops/tbb", skynet_on_tbb, 2);
+
+// --- Boost.Fiber: a smaller tree, for each fiber has a stack from the beginning, and a million take 8 GiB ---
+
+constexpr std::size_t boost_leaves = 100'000;
+
+// `start(f)` gives a fiber.
+template <class Start>
+long skynet_boost(long first, std::size_t size, const Start& start) {
+  if (size == 1) return first;
+  std::array<long, fan> sums{};
+  std::array<boost::fibers::fiber, fan> children;
+  size /= fan;
+  for (std::size_t i = 0; i < fan; ++i, first += static_cast<long>(size))
+    children[i] = start([&sum = sums[i], first, size, &start] { sum = skynet_boost(first, size, start); });
+  long sum = 0;
+  for (std::size_t i = 0; i < fan; ++i) {
+    children[i].join();
+    sum += sums[i];
+  }
+  return sum;
+}
+void skynet_boost_one_loop(benchmark::State& state) {
+  const bench::kept_stacks stacks;
+  const auto start = [&](auto f) { return stacks.start(f); };
+  sum_leaves(state, leaves(boost_leaves), [&](std::size_t n) { return skynet_boost(0, n, start); });
+  boost::this_fiber::yield();  // frees them
+}
+WEFT_BENCH("skynet_one_loop/boost_fiber", skynet_boost_one_loop);
+
+// Its schedulers that share work are for the life of a thread: threads of their own. Fibers end elsewhere than they
+// began, so the stacks are malloc's.
+void skynet_boost_two_loops(benchmark::State& state) {
+  boost::fibers::mutex m;
+  boost::fibers::condition_variable_any ended;
+  bool end = false;
+  const auto share = [] { boost::fibers::use_scheduling_algorithm<boost::fibers::algo::shared_work>(true); };
+  std::thread first([&] {
+    share();
+    const auto start = [](auto f) { return boost::fibers::fiber(f); };
+    sum_leaves(state, leaves(boost_leaves), [&](std::size_t n) { return skynet_boost(0, n, start); });
+    {
+      const std::lock_guard lock(m);
+      end = true;
+    }
+    ended.notify_all();
+  });
+  std::thread second([&] {
+    share();
+    std::unique_lock lock(m);
+    ended.wait(lock, [&] { return end; });
+  });
+  first.join();
+  second.join();
+}
+WEFT_BENCH("skynet_two_loops/boost_fiber", skynet_boost_two_loops);
+
+// --- Asio's coroutines ---
+
+asio::awaitable<long> skynet_asio(long first, std::size_t size) {
+  if (size == 1) co_return first;
+  const auto executor = co_await asio::this_coro::executor;
+  size /= fan;
+  const auto child = [&](std::size_t i) {
+    return asio::co_spawn(executor, skynet_asio(first + static_cast<long>(i * size), size),
+                          asio::experimental::deferred);
+  };
+  // One operation for all ten; it gives their order and an exception_ptr and a sum for each.
+  const auto results = co_await [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return asio::experimental::make_parallel_group(child(I)...)
+        .async_wait(asio::experimental::wait_for_all(), asio::use_awaitable);
+  }(std::make_index_sequence<fan>());
+  co_return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return (std::get<2 + 2 * I>(results) + ...);
+  }(std::make_index_sequence<fan>());
+}
+void skynet_on_asio(benchmark::State& state, unsigned threads) {
+  sum_leaves(state, leaves(), [&](std::size_t n) {
+    asio::io_context loop(static_cast<int>(threads));
+    long sum = 0;
+    asio::co_spawn(loop, skynet_asio(0, n), [&](const std::exception_ptr&, long s) { sum = s; });
+    std::vector<std::thread> others;
+    for (unsigned i = 1; i < threads; ++i) others.emplace_back([&] { loop.run(); });
+    loop.run();
+    for (auto& t : others) t.join();
+    return sum;
+  });
+}
+WEFT_BENCH("skynet_one_loop/asio_awaitable", skynet_on_asio, 1U);
+WEFT_BENCH("skynet_two_loops/asio_awaitable", skynet_on_asio, 2U);
+
+}  // namespace
