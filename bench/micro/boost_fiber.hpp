@@ -1,6 +1,7 @@
 #pragma once
 // Boost.Fiber as one would set it up for many short fibers: with stacks of its default size that are kept for the next.
-// (By default it takes each from malloc and gives it back, at several times the cost.)
+// (By default it takes each from malloc and gives it back, at several times the cost.
+// The list of idle ones runs through their low ends, which keeps 4 KiB more of each resident.)
 
 #include <boost/fiber/all.hpp>
 #include <cstddef>
