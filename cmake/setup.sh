@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
-# cmake/setup.sh [--examples] [--tests] [--ci]
+# cmake/setup.sh [--examples] [--tests] [--bench] [--ci]
 # Sees to it that the packages weft needs are installed (Debian 12, Ubuntu 24.04). As root it installs what is missing;
-# otherwise it prints the one command that does, and fails. --tests includes --examples, --ci includes both.
+# otherwise it prints the one command that does, and fails. --tests includes --examples; --bench (the
+# benchmarks' rivals in Go and Rust, which are large) and --ci include --tests.
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache pkg-config libboost-dev libboost-context-dev libasio-dev libtbb-dev)
 examples=(libsqlite3-dev libssl-dev nlohmann-json3-dev curl wrk gnuplot-nox)
-tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev libst-dev python3)
+tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev libst-dev python3 python3-matplotlib strace)
+bench=(golang-go cargo librust-tokio-dev)
 ci=(clang-16 libclang-rt-16-dev clang-format-16 clang-tidy spin gcc libc6-dev valgrind util-linux)
 
 case "${1-}" in
   "") ;;
   --examples) packages+=("${examples[@]}") ;;
   --tests) packages+=("${examples[@]}" "${tests[@]}") ;;
+  --bench) packages+=("${examples[@]}" "${tests[@]}" "${bench[@]}") ;;
   --ci) packages+=("${examples[@]}" "${tests[@]}" "${ci[@]}") ;;
   *)
-    sed -n '2,4s/^# //p' "$0" >&2
+    sed -n '2,5s/^# //p' "$0" >&2
     exit 2
     ;;
 esac

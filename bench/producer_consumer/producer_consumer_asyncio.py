@@ -55,8 +55,8 @@ async def measure(name, work):
 async def main():
     items = [(int(n), float(a), float(d)) for n, a, d in (line.split() for line in sys.stdin)]
     await measure("synchronous", one_after_the_other(items))
-    await measure("2 producers, 1 consumer", two_producers(items, 1))
-    await measure("2 producers, 3 consumers", two_producers(items, 3))
+    await measure("2-producers-1-consumer", two_producers(items, 1))
+    await measure("2-producers-3-consumers", two_producers(items, 3))
 
 
 asyncio.run(main())

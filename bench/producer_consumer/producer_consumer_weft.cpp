@@ -84,8 +84,8 @@ int main() {
   weft::run(
       [&] {
         measure("synchronous", [&] { return one_after_the_other(items); });
-        measure("2 producers, 1 consumer", [&] { return two_producers(items, 1); });
-        measure("2 producers, 3 consumers", [&] { return two_producers(items, 3); });
+        measure("2-producers-1-consumer", [&] { return two_producers(items, 1); });
+        measure("2-producers-3-consumers", [&] { return two_producers(items, 3); });
       },
       {.loops = 1});
   return 0;

@@ -1,7 +1,7 @@
 // A million sleeping fibers: what each costs.
 //
 // Usage: sleepers [count]. Spawns the fibers, lets all of them fall asleep, reads what is resident, wakes them and
-// joins them. Prints bytes a fiber, the page tables beside it, and CPU seconds.
+// joins them. Prints, for each, the bytes resident, the page tables beside them, and the CPU time, as JSON.
 
 #include <sys/resource.h>
 
@@ -57,10 +57,14 @@ int main(int argc, char** argv) {
         const auto tables_asleep = status("VmPTE");
         const bool in_time = weft::clock::now() < wake_at;
         for (auto& f : all) f.get();
-        std::cout << count << " sleeping fibers: " << (asleep - resident) / count << " B resident each, "
-                  << (tables_asleep - tables) / count << " B of page tables each; " << cpu_seconds() - cpu
-                  << " CPU seconds to start, sleep, wake and join them\n";
-        if (!in_time) std::cout << "(the first woke before the last slept: the figures are too low)\n";
+        if (!in_time) {
+          std::cerr << "the first woke before the last slept: the figures would be too low\n";
+          return false;
+        }
+        const auto each = [count](auto sum) { return static_cast<double>(sum) / static_cast<double>(count); };
+        std::cout << "{\"bytes\": " << each(asleep - resident)
+                  << ", \"page_table_bytes\": " << each(tables_asleep - tables)
+                  << ", \"cpu_us\": " << each(cpu_seconds() - cpu) * 1e6 << "}\n";
         return woken == count;
       },
       {.loops = 1, .stall_after = std::chrono::nanoseconds(0)});

@@ -155,7 +155,7 @@ class closed_load {
     const auto count = static_cast<double>(microseconds.size());
     report out;
     out.add("requests", count);
-    out.add("seconds", took);
+    out.add("measured_s", took);
     out.add("requests_per_s", count / took);
     if (with_.server != 0) {
       out.add("cpu_us_per_request", used / count * 1e6);
