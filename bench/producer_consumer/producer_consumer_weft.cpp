@@ -54,7 +54,7 @@ std::uint64_t two_producers(const std::vector<item>& items, int consumers) {
         }
       });
     weft::with_group([&](weft::task_group& producing) {
-      for (std::size_t first : {0, 1})
+      for (const std::size_t first : {std::size_t{0}, std::size_t{1}})
         producing.spawn([&, first] {
           for (std::size_t i = first; i < items.size(); i += 2) queue.send(receive(items[i]));
         });

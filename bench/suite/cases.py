@@ -35,8 +35,8 @@ class Settings:
 
 
 FULL = Settings(seconds=1.0, mixed_seconds=2.0, micro_seconds=0.3, repeat=5)
-QUICK = Settings(seconds=0.2, mixed_seconds=0.5, micro_seconds=0.02, repeat=3, items=30, kinds=8, sleepers=100_000,
-                 budget=230)
+QUICK = Settings(seconds=0.15, mixed_seconds=0.5, micro_seconds=0.02, repeat=3, items=20, kinds=8, sleepers=50_000,
+                 budget=265)
 SMOKE = Settings(seconds=0.04, mixed_seconds=0.1, micro_seconds=0.001, repeat=1, connections=(10,),
                  http_connections=(10,), items=10, kinds=2, sleepers=10_000, every_variant=False)
 

@@ -65,6 +65,10 @@ class Progress:
         self._expected = 0.0
         self.left = 0.0
 
+    def forget(self, cases_left_out):
+        self._total -= len(cases_left_out)
+        self.left -= sum(case.expected for case in cases_left_out)
+
     def after(self, case, round_number, outcome):
         self._done += 1
         self._expected += case.expected
@@ -121,6 +125,7 @@ def measure(chosen, settings):
         round_began = time.monotonic()
         if number > 0 and round_began - began + longest_round > settings.budget:
             say(f"after {number} rounds the time is up")
+            progress.forget([case for case in chosen for _ in range(number, min(settings.repeat, case.most))])
             break
         for group in in_rounds(chosen):
             turn = number % len(group)

@@ -58,7 +58,8 @@ def _bars(axes, cases, metric, title):
     for row, case in enumerate(reversed(cases)):
         value = case["summary"][metric]
         axes.barh(row, value["median"], xerr=value["mad"], color=_colour(case["system"]), capsize=2)
-        axes.annotate(" " + metrics.short(value["median"]), (value["median"], row), va="center", fontsize=8)
+        end = value["median"] + value["mad"]
+        axes.annotate("  " + metrics.short(value["median"]), (end, row), va="center", fontsize=8)
     axes.set_yticks(range(len(cases)), [case["system"] for case in reversed(cases)])
     axes.set_title(title)
     axes.set_xlabel(metrics.METRICS[metric][0])

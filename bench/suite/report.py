@@ -69,9 +69,13 @@ def _micro(result):
     return _table(["ns an operation", *systems, "B (the first)"], rows) if rows else ""
 
 
+# p99 stands for its neighbours.
+_LOST_IN = ("requests_per_s", "heavy_per_s", "p99_us", "cpu_us_per_request", "bytes_per_connection", "seconds", "ns", "bytes")
+
+
 def losses(result):
     """[(factor, scenario and variant, metric, rival)] where a rival was better than weft beyond noise: the worst first.
-    Where there are too few samples to tell, what is measured is told as it is."""
+    What has too few samples to tell counts too: better too much than too little."""
     found = []
     weft = {(case["scenario"], case["variant"]): case["summary"] for case in result["cases"] if case["system"] == "weft"}
     for case in result["cases"]:
@@ -81,7 +85,7 @@ def losses(result):
         for name, theirs in case["summary"].items():
             more_is_better = metrics.METRICS[name][1]
             mine = ours.get(name)
-            if more_is_better is None or mine is None or name == "system_calls_per_request":
+            if name not in _LOST_IN or mine is None:
                 continue
             if not mine["median"] or not theirs["median"]:
                 continue
@@ -98,11 +102,13 @@ def _losses(result):
     found = losses(result)
     if not found:
         return "In nothing measured here, beyond noise."
+    few = max(len(case["samples"]) for case in result["cases"]) < 3
+    before = "There are too few samples to tell losses from noise.\n\n" if few else ""
     worst = {}  # of each place and metric: the best rival
     for ratio, place, name, rival in found:
         worst.setdefault((place, name), (ratio, rival))
     rows = [[place, metrics.METRICS[name][0], rival, f"{ratio:.2f}"] for (place, name), (ratio, rival) in worst.items()]
-    return _table(["where", "what", "the best is", "better by a factor of"], rows)
+    return before + _table(["where", "what", "the best is", "better by a factor of"], rows)
 
 
 def _machine(result):

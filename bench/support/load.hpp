@@ -159,7 +159,9 @@ class closed_load {
     out.add("requests_per_s", count / took);
     if (with_.server != 0) {
       out.add("cpu_us_per_request", used / count * 1e6);
-      out.add("bytes_per_connection", (resident - resident_before_) / static_cast<double>(with_.connections));
+      // Of fewer connections it would be the server's own first steps that are counted.
+      if (with_.connections >= 1'000)
+        out.add("bytes_per_connection", (resident - resident_before_) / static_cast<double>(with_.connections));
     }
     out.add_latencies(std::move(microseconds));
     out.print();
