@@ -53,13 +53,13 @@ FLOORS = {
     ],
     "io": [
         # 0 words
-        {"public": "error endpoint buffer", "private": "sockaddr"},
+        {"public": "error endpoint unique_fd lines buffer", "private": "sockaddr sigpipe"},
         # 1 streams
-        {"public": "transport stream listener", "private": ""},
+        {"public": "transport stream listener", "private": "stream_access"},
         # 2 Asio and descriptors
         {"public": "use_fiber wait_fd", "private": "descriptor socket"},
         # 3 kinds
-        {"public": "resolve tcp unix udp pipe signals file process memory", "private": ""},
+        {"public": "copy resolve happy_eyeballs tcp local udp pipe standard signals file process memory", "private": ""},
         # 4 servers
         {"public": "serve tls", "private": ""},
         # 5 testing

@@ -17,11 +17,15 @@
 #include "weft/io/error.hpp"
 #include "weft/loop.hpp"
 
-namespace weft::io::detail {
+namespace weft::io {
 
 unique_fd::~unique_fd() {
   if (fd_ >= 0) ::close(fd_);
 }
+
+}  // namespace weft::io
+
+namespace weft::io::detail {
 
 // What a loop's epoll knows of a descriptor. Its loop's thread only.
 struct watch {

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "weft/deadline.hpp"
+#include "weft/io/unique_fd.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::io::detail {
@@ -38,20 +39,6 @@ struct context_life {
 const std::shared_ptr<context_life>& this_context_life();
 
 struct watch;
-
-/// Closes a descriptor that nobody has taken.
-class unique_fd {
- public:
-  explicit unique_fd(int fd) noexcept : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(other.release()) {}
-  unique_fd& operator=(unique_fd&&) = delete;
-  ~unique_fd();
-  [[nodiscard]] int get() const noexcept { return fd_; }
-  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 class descriptor {
  public:
@@ -87,6 +74,11 @@ class descriptor {
   void close() noexcept;
   /// Forgets its loop. Nobody waits.
   void leave_loop() noexcept;
+  /// Gives it away. Nobody waits; on its loop.
+  [[nodiscard]] unique_fd detach() noexcept {
+    leave_loop();
+    return unique_fd(std::exchange(fd_, -1));
+  }
 
  private:
   void attach(std::uint32_t events);

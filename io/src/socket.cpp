@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -42,12 +43,17 @@ ssize_t transmit_pieces(int fd, std::span<const std::span<const std::byte>> from
   return ::sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
-bool would_wait(int code) noexcept { return code == EAGAIN || code == EWOULDBLOCK; }
-
 }  // namespace
 
 void throw_errno(const char* operation, std::string_view peer) {
   throw error(std::error_code(errno, std::system_category()), operation, peer);
+}
+
+bool would_wait(int code) noexcept { return code == EAGAIN || code == EWOULDBLOCK; }
+
+void throw_ended(descriptor::wait_end how, const char* operation, const std::string& peer) {
+  if (how == descriptor::wait_end::closed) throw stream_closed(operation, peer);
+  throw timed_out("timed out: " + std::string(operation) + " " + peer + ": the other side was too slow");
 }
 
 bool set_option(int fd, int level, int name, int value) noexcept {
@@ -58,17 +64,6 @@ endpoint local_endpoint(int fd) noexcept {
   socket_address address;
   if (fd < 0 || ::getsockname(fd, address.get(), &address.size) != 0) return {};
   return address.value();
-}
-
-void socket_transport::check(descriptor::wait_end how, const char* operation) const {
-  switch (how) {
-    case descriptor::wait_end::ready:
-      return;
-    case descriptor::wait_end::timed_out:
-      throw timed_out("timed out: " + std::string(operation) + " " + describe() + ": the other side was too slow");
-    case descriptor::wait_end::closed:
-      throw stream_closed(operation, describe());
-  }
 }
 
 void socket_transport::connect(deadline until) {
@@ -106,7 +101,8 @@ std::size_t socket_transport::read_some(std::span<std::byte> to, wait_limit limi
       if (!would_wait(errno)) throw_errno("read from", describe());
       socket_.found_empty();
     }
-    check(socket_.wait_readable(limit.start()), "read from");
+    const auto how = socket_.wait_readable(limit.start());
+    if (how != descriptor::wait_end::ready) throw_ended(how, "read from", describe());
   }
 }
 
@@ -120,7 +116,8 @@ std::size_t socket_transport::write_some(std::span<const std::span<const std::by
       if (!would_wait(errno)) throw_errno("write to", describe());
       socket_.found_full();
     }
-    check(socket_.wait_writable(limit.start()), "write to");
+    const auto how = socket_.wait_writable(limit.start());
+    if (how != descriptor::wait_end::ready) throw_ended(how, "write to", describe());
   }
 }
 
@@ -129,5 +126,43 @@ void socket_transport::shutdown_write() {
 }
 
 endpoint socket_transport::local() const { return local_endpoint(socket_.fd()); }
+
+// --- listening ---
+
+socket_acceptor::socket_acceptor(unique_fd socket, std::string name, std::string file)
+    : socket_(std::move(socket)), local_(local_endpoint(socket_.fd())), name_(std::move(name)), file_(std::move(file)) {
+  struct ::stat found {};
+  if (file_.empty()) return;
+  if (::stat(file_.c_str(), &found) != 0) throw_errno("listen on", name_);
+  device_ = found.st_dev;
+  inode_ = found.st_ino;
+}
+
+std::unique_ptr<transport> socket_acceptor::accept() {
+  for (;;) {
+    if (socket_.may_read()) {
+      socket_address peer;
+      // Options are inherited from the listening socket; SOCK_NONBLOCK and SOCK_CLOEXEC are not.
+      unique_fd fd(::accept4(socket_.fd(), peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (fd) {
+        const endpoint from = peer.value();
+        return from ? std::make_unique<socket_transport>(std::move(fd), from)
+                    : std::make_unique<socket_transport>(std::move(fd), "a client of " + describe());
+      }
+      if (errno == EINTR) continue;
+      if (!would_wait(errno)) throw_errno("accept on", describe());
+      socket_.found_empty();
+    }
+    if (socket_.wait_readable({}) == descriptor::wait_end::closed) throw stream_closed("accept on", describe());
+  }
+}
+
+void socket_acceptor::close() noexcept {
+  socket_.close();
+  struct ::stat found {};
+  if (file_.empty()) return;
+  if (::stat(file_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_) ::unlink(file_.c_str());
+  file_.clear();
+}
 
 }  // namespace weft::io::detail

@@ -1,7 +1,9 @@
 #pragma once
 // A connected stream socket as a transport.
 
+#include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -14,6 +16,12 @@ namespace weft::io::detail {
 /// Throws error for the system's last error.
 [[noreturn]] void throw_errno(const char* operation, std::string_view peer);
 
+/// True when a call that does not block would have.
+bool would_wait(int code) noexcept;
+
+/// Throws what a wait came to that found nothing ready: timed_out, stream_closed.
+[[noreturn]] void throw_ended(descriptor::wait_end how, const char* operation, const std::string& peer);
+
 /// Sets an option of a socket that is an int. False when the system does not know it.
 bool set_option(int fd, int level, int name, int value) noexcept;
 
@@ -21,8 +29,10 @@ class socket_transport final : public transport {
  public:
   /// Takes over a socket that does not block.
   socket_transport(unique_fd socket, const endpoint& peer) noexcept : socket_(std::move(socket)), peer_(peer) {}
+  /// The same for one that has no endpoint; `name` is for describe().
+  socket_transport(unique_fd socket, std::string name) noexcept : socket_(std::move(socket)), name_(std::move(name)) {}
 
-  /// Throws cancelled, error.
+  /// To its peer, an endpoint. Throws cancelled, error.
   void connect(deadline until);
 
   std::size_t read_some(std::span<std::byte> to, wait_limit limit) override;
@@ -30,16 +40,39 @@ class socket_transport final : public transport {
   void shutdown_write() override;
   void close() noexcept override { socket_.close(); }
   void leave_loop() override { socket_.leave_loop(); }
-  [[nodiscard]] std::string describe() const override { return to_string(peer_); }
+  [[nodiscard]] std::string describe() const override { return peer_ ? to_string(peer_) : name_; }
   [[nodiscard]] endpoint peer() const override { return peer_; }
   [[nodiscard]] endpoint local() const override;
   [[nodiscard]] int native_handle() noexcept override { return socket_.fd(); }
+  unique_fd detach() override { return socket_.detach(); }
+  [[nodiscard]] descriptor* plain_descriptor() noexcept override { return &socket_; }
 
  private:
-  void check(descriptor::wait_end how, const char* operation) const;
-
   descriptor socket_;
   const endpoint peer_;
+  const std::string name_;
+};
+
+/// A listening socket.
+class socket_acceptor final : public acceptor {
+ public:
+  /// Takes over a socket that does not block. `name`, for describe(), is that of a socket without endpoint; `file` is
+  /// what close() removes, if it is still the same.
+  explicit socket_acceptor(unique_fd socket, std::string name = {}, std::string file = {});
+  ~socket_acceptor() override { socket_acceptor::close(); }
+
+  std::unique_ptr<transport> accept() override;
+  void close() noexcept override;
+  [[nodiscard]] std::string describe() const override { return local_ ? to_string(local_) : name_; }
+  [[nodiscard]] endpoint local() const override { return local_; }
+
+ private:
+  descriptor socket_;
+  const endpoint local_;
+  const std::string name_;
+  std::string file_;
+  std::uint64_t device_ = 0;
+  std::uint64_t inode_ = 0;
 };
 
 /// Where a bound socket is bound; none when it cannot be told.

@@ -2,41 +2,23 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
+#include "stream_access.hpp"
 #include "weft/error.hpp"
 #include "weft/loop.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::io {
 
-// One fiber's right to read, or to write.
-class stream::turn {
- public:
-  turn(const stream& s, bool& busy, const char* operation) : busy_(busy) {
-    s.check_loop();
-    if (busy) throw stream_busy(operation, s.describe());
-    s.check_open(operation);
-    busy = true;
-  }
-  ~turn() { busy_ = false; }
-  turn(const turn&) = delete;
-  turn& operator=(const turn&) = delete;
-
- private:
-  bool& busy_;
-};
-
-namespace {
-
-constexpr auto reading = "read from";
-constexpr auto writing = "write to";
-
-}  // namespace
+using detail::reading;
+using detail::writing;
 
 // --- life ---
 
@@ -111,6 +93,17 @@ void stream::move_to(unsigned loop) {
   home_.store(weft::detail::token_of(loop), std::memory_order_relaxed);
 }
 
+detached_stream stream::detach() {
+  check_loop();
+  check_open("detach");
+  if (reading_ || writing_) throw stream_busy("detach", describe());
+  detached_stream all{{}, std::string(buffered())};
+  all.descriptor = carrier_->detach();
+  if (!all.descriptor) throw error(std::error_code(ENOTSUP, std::system_category()), "detach", describe());
+  close();
+  return all;
+}
+
 // --- reading ---
 
 void stream::read_timeout(std::chrono::nanoseconds first, std::chrono::nanoseconds later) noexcept {
@@ -135,8 +128,7 @@ std::size_t stream::receive_more(wait_limit limit) {
   return n;
 }
 
-void stream::make_room() {
-  constexpr std::size_t at_first = 4096;
+void stream::make_room(std::size_t at_first) {
   if (begin_ == end_) begin_ = end_ = 0;
   if (end_ < capacity_) return;
   if (begin_ >= capacity_ / 2 && begin_ > 0) {
@@ -196,27 +188,45 @@ void stream::read_exactly(std::span<std::byte> to) {
   }
 }
 
-std::string stream::read_until(std::string_view delimiter, std::size_t limit) {
-  if (delimiter.empty()) throw std::invalid_argument("read_until(): the delimiter is empty");
-  const turn mine(*this, reading_, reading);
-  checkpoint();
+// The length of what is buffered up to and with the delimiter; 0 when the stream ends before it.
+std::size_t stream::wait_for(std::string_view delimiter, std::size_t limit) {
   const auto allowed_now = [this] { return wait_limit(read_timeout_).start(); };
   deadline until = allowed_now();
   std::size_t seen = 0;  // no delimiter begins before it
   for (;;) {
     const std::string_view there = buffered();
     const std::size_t at = there.substr(0, limit).find(delimiter, seen);
-    if (at != std::string_view::npos) {
-      std::string line(there.substr(0, at + delimiter.size()));
-      begin_ += line.size();
-      return line;
-    }
+    if (at != std::string_view::npos) return at + delimiter.size();
     if (there.size() >= limit) throw line_too_long(describe(), limit);
     if (there.size() >= delimiter.size()) seen = there.size() - delimiter.size() + 1;
     const auto allowed = read_timeout_;
-    if (receive_more(until) == 0) throw end_of_stream(reading, describe(), there.size());
+    if (receive_more(until) == 0) return 0;
     if (read_timeout_ != allowed) until = allowed_now();  // that was the first byte
   }
+}
+
+std::string stream::read_until(std::string_view delimiter, std::size_t limit) {
+  if (delimiter.empty()) throw std::invalid_argument("read_until(): the delimiter is empty");
+  const turn mine(*this, reading_, reading);
+  checkpoint();
+  const std::size_t n = wait_for(delimiter, limit);
+  if (n == 0) throw end_of_stream(reading, describe(), end_ - begin_);
+  std::string line(buffered().substr(0, n));
+  begin_ += n;
+  return line;
+}
+
+bool line_range::advance() {
+  stream& s = *from_;
+  const stream::turn mine(s, s.reading_, reading);
+  checkpoint();
+  const std::size_t n = s.wait_for("\n", limit_);
+  std::string_view line = s.buffered().substr(0, n > 0 ? n : std::string_view::npos);
+  s.begin_ += line.size();
+  if (n == 0 && line.empty()) return false;
+  if (n > 0) line.remove_suffix(line.ends_with("\r\n") ? 2 : 1);
+  line_ = line;
+  return true;
 }
 
 std::size_t stream::fill(std::size_t limit) {
@@ -266,12 +276,12 @@ void stream::write_all(std::span<const std::byte> from) {
 
 void stream::write_all(std::initializer_list<std::string_view> pieces) {
   constexpr std::size_t few = 8;
-  std::array<std::span<const std::byte>, few> bytes;
-  for (auto piece = pieces.begin(); piece != pieces.end();) {
-    std::size_t n = 0;
-    while (n < few && piece != pieces.end()) bytes[n++] = std::as_bytes(std::span(*piece++));
-    write_all(std::span<const std::span<const std::byte>>(bytes.data(), n));
-  }
+  std::array<std::span<const std::byte>, few> some;
+  std::vector<std::span<const std::byte>> many(pieces.size() > few ? pieces.size() : 0);
+  const auto bytes = many.empty() ? std::span(some).first(pieces.size()) : std::span(many);
+  std::transform(pieces.begin(), pieces.end(), bytes.begin(),
+                 [](auto piece) { return std::as_bytes(std::span(piece)); });
+  write_all(std::span<const std::span<const std::byte>>(bytes));
 }
 
 void stream::write_all(std::span<const std::span<const std::byte>> pieces) {

@@ -9,7 +9,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "descriptor.hpp"
 #include "sockaddr.hpp"
 #include "socket.hpp"
 #include "weft/io/resolve.hpp"
@@ -19,15 +18,13 @@
 namespace weft::io {
 namespace {
 
-using detail::descriptor;
 using detail::set_option;
 using detail::socket_address;
 
-detail::unique_fd open_socket(const endpoint& e) {
+unique_fd open_socket(const endpoint& e) {
   if (!e) throw std::invalid_argument("this endpoint is none: it has neither address nor port");
   (void)this_io_context();  // real IO needs a real loop
-  detail::unique_fd fd(
-      ::socket(e.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  unique_fd fd(::socket(e.is_v4() ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (fd.get() < 0) detail::throw_errno("open a socket for", to_string(e));
   return fd;
 }
@@ -51,39 +48,11 @@ const char* listen_advice(int code) noexcept {
   }
 }
 
-class tcp_acceptor final : public acceptor {
- public:
-  explicit tcp_acceptor(detail::unique_fd socket) noexcept
-      : socket_(std::move(socket)), local_(detail::local_endpoint(socket_.fd())) {}
-
-  std::unique_ptr<transport> accept() override {
-    for (;;) {
-      if (socket_.may_read()) {
-        socket_address peer;
-        // Options are inherited from the listening socket; SOCK_NONBLOCK and SOCK_CLOEXEC are not.
-        detail::unique_fd fd(::accept4(socket_.fd(), peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
-        if (fd.get() >= 0) return std::make_unique<detail::socket_transport>(std::move(fd), peer.value());
-        if (errno == EINTR) continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK) detail::throw_errno("accept on", describe());
-        socket_.found_empty();
-      }
-      if (socket_.wait_readable({}) == descriptor::wait_end::closed) throw stream_closed("accept on", describe());
-    }
-  }
-  void close() noexcept override { socket_.close(); }
-  [[nodiscard]] std::string describe() const override { return to_string(local_); }
-  [[nodiscard]] endpoint local() const override { return local_; }
-
- private:
-  descriptor socket_;
-  const endpoint local_;
-};
-
 }  // namespace
 
 stream connect(const endpoint& to, const connect_options& options) {
   checkpoint();
-  detail::unique_fd fd = open_socket(to);
+  unique_fd fd = open_socket(to);
   apply(fd.get(), options.no_delay, options.keep_alive);
   auto carrier = std::make_unique<detail::socket_transport>(std::move(fd), to);
   carrier->connect(options.timeout == no_timeout ? deadline::never() : deadline::after(options.timeout));
@@ -103,7 +72,7 @@ stream connect(std::string_view host, std::uint16_t port, const connect_options&
 }
 
 listener listen(const endpoint& at, const listen_options& options) {
-  detail::unique_fd fd = open_socket(at);
+  unique_fd fd = open_socket(at);
   const auto require = [&](bool done) {
     const int code = errno;
     if (!done)
@@ -115,7 +84,7 @@ listener listen(const endpoint& at, const listen_options& options) {
   socket_address address(at);
   require(::bind(fd.get(), address.get(), address.size) == 0);
   require(::listen(fd.get(), options.backlog) == 0);
-  return listener(std::make_unique<tcp_acceptor>(std::move(fd)));
+  return listener(std::make_unique<detail::socket_acceptor>(std::move(fd)));
 }
 
 }  // namespace weft::io

@@ -1,8 +1,9 @@
-// What every stream does, whatever carries it: over TCP on 1, 2 and 4 loops, and in memory.
+// What every stream does, whatever carries it: over TCP, local sockets and in memory, on 1, 2 and 4 loops.
 
 #include "weft/io/stream.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <string>
 #include <tuple>
@@ -20,7 +21,9 @@ using testing::pattern;
 using testing::read_all;
 using testing::run_others_until;
 
-enum class carrier { tcp, memory };
+enum class carrier { tcp, local, memory };
+
+std::string name_of(carrier c) { return c == carrier::tcp ? "Tcp" : c == carrier::local ? "Local" : "Memory"; }
 
 class Streams : public ::testing::TestWithParam<std::tuple<carrier, unsigned>> {
  protected:
@@ -33,12 +36,23 @@ class Streams : public ::testing::TestWithParam<std::tuple<carrier, unsigned>> {
     weft::run(
         [&] {
           timeout(20s, [&] {
-            auto [one, other] = std::get<0>(GetParam()) == carrier::tcp ? testing::tcp_pair() : memory_pair(4096);
+            auto [one, other] = pair();
             body(one, other);
           });
         },
         c);
     EXPECT_EQ(testing::open_descriptors(), before);
+  }
+  static std::pair<stream, stream> pair() {
+    switch (std::get<0>(GetParam())) {
+      case carrier::tcp:
+        return testing::tcp_pair();
+      case carrier::local:
+        return local_pair();
+      case carrier::memory:
+        break;
+    }
+    return memory_pair(4096);
   }
   static config settings() {
     config c;
@@ -51,11 +65,12 @@ class Streams : public ::testing::TestWithParam<std::tuple<carrier, unsigned>> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    All, Streams, ::testing::Combine(::testing::Values(carrier::tcp, carrier::memory), ::testing::Values(1U, 2U, 4U)),
-    [](const auto& p) {
-      return (std::get<0>(p.param) == carrier::tcp ? "Tcp"s : "Memory"s) + std::to_string(std::get<1>(p.param));
-    });
+INSTANTIATE_TEST_SUITE_P(All, Streams,
+                         ::testing::Combine(::testing::Values(carrier::tcp, carrier::local, carrier::memory),
+                                            ::testing::Values(1U, 2U, 4U)),
+                         [](const auto& p) {
+                           return name_of(std::get<0>(p.param)) + std::to_string(std::get<1>(p.param));
+                         });
 
 TEST_P(Streams, BytesComeOutAsTheyWentIn) {
   with_pair([](stream& one, stream& other) {
@@ -508,7 +523,7 @@ TEST_P(Streams, MayOutliveItsRuntime) {
     stream kept;
     weft::run(
         [&] {
-          auto [one, other] = std::get<0>(GetParam()) == carrier::tcp ? testing::tcp_pair() : memory_pair(4096);
+          auto [one, other] = pair();
           char c[1];
           EXPECT_FALSE(move_on_after(1ms, [&] { return one.read_some(std::span(c)); }));
           kept = std::move(one);
@@ -520,6 +535,98 @@ TEST_P(Streams, MayOutliveItsRuntime) {
     weft::run([&] { EXPECT_THROW(kept.close(), wrong_loop); }, settings());
   }
   EXPECT_EQ(testing::open_descriptors(), before);
+}
+
+TEST_P(Streams, LinesComeOneAfterAnotherWithoutTheirEnds) {
+  with_pair([](stream& one, stream& other) {
+    auto writer = spawn([&] {
+      one.write_all("first\nsecond\r\n\n\r\nmid\rdle\nlast");
+      one.shutdown_write();
+    });
+    std::vector<std::string> got;
+    for (auto& line : other.lines()) got.push_back(std::move(line));
+    EXPECT_EQ(got, (std::vector<std::string>{"first", "second", "", "", "mid\rdle", "last"}));
+    for (auto& line : other.lines()) ADD_FAILURE() << line;
+    writer.get();
+  });
+}
+
+TEST_P(Streams, LinesGoOnAfterAnErrorOrACancellation) {
+  with_pair([](stream& one, stream& other) {
+    one.write_all("one\n" + pattern(20) + "\nhalf");
+    std::vector<std::string> got;
+    EXPECT_THROW(
+        {
+          for (auto& line : other.lines(10)) got.push_back(line);
+        },
+        line_too_long);
+    EXPECT_FALSE(move_on_after(20ms, [&] {
+      for (auto& line : other.lines()) got.push_back(line);
+    }));
+    one.write_all(" done\nx");
+    one.shutdown_write();
+    for (auto line : other.lines()) {
+      got.push_back(line);
+      if (line == "half done") break;
+    }
+    EXPECT_EQ(got, (std::vector<std::string>{"one", pattern(20), "half done"}));
+    EXPECT_EQ(read_all(other), "x");
+  });
+}
+
+TEST_P(Streams, AnErrorInTheMiddleOfManyPiecesCountsAllThatWasWritten) {
+  with_pair([](stream& one, stream& other) {
+    const std::string big = pattern(1'000'000);
+    auto reader = spawn([&] {
+      std::string some(500'000, '\0');
+      other.read_exactly(std::span(some));
+      other.close();
+    });
+    try {
+      one.write_all({"1", "2", "3", "4", "5", "6", "7", "8", "9", big, big, big, big, big, big, big, big});
+      ADD_FAILURE();
+    } catch (const error& e) {
+      EXPECT_EQ(e.bytes(), one.bytes_written());
+      EXPECT_GE(e.bytes(), 500'000U);
+    }
+    reader.get();
+  });
+}
+
+TEST_P(Streams, DetachHandsOverTheDescriptorAndWhatWasBuffered) {
+  with_pair([](stream& one, stream& other) {
+    one.write_all("line\nrest");
+    EXPECT_EQ(other.read_until("\n"), "line\n");
+    while (other.buffered().size() < 4) other.fill();
+    if (other.native_handle() < 0) {
+      EXPECT_THROW((void)other.detach(), error);
+      EXPECT_EQ(other.buffered(), "rest");
+      return;
+    }
+    char c[1];
+    EXPECT_FALSE(move_on_after(1ms, [&] { return one.read_some(std::span(c)); }));  // its loop knows it
+    const detached_stream theirs = other.detach();
+    EXPECT_EQ(theirs.buffered, "rest");
+    EXPECT_FALSE(other.is_open());
+    EXPECT_THROW((void)other.detach(), stream_closed);
+    EXPECT_THROW(other.write_all("x"), stream_closed);
+    EXPECT_EQ(::write(theirs.descriptor.get(), "by hand", 7), 7);
+    char some[7];
+    one.read_exactly(std::span(some));
+    EXPECT_EQ(std::string_view(some, 7), "by hand");
+    const detached_stream mine = one.detach();
+    EXPECT_EQ(::write(mine.descriptor.get(), "y", 1), 1);
+  });
+}
+
+TEST_P(Streams, DetachUnderAReaderIsAnError) {
+  with_pair([](stream& one, stream& other) {
+    auto reader = spawn([&] { return other.read_until("\n"); });
+    yield();
+    EXPECT_THROW((void)other.detach(), stream_busy);
+    one.write_all("x\n");
+    reader.get();
+  });
 }
 
 TEST(Stream, DestroyedUnderAReaderEndsTheProgramWithAMessage) {

@@ -1,9 +1,12 @@
 #pragma once
 // All of weft::io.
 
+#include "weft/io/copy.hpp"
 #include "weft/io/endpoint.hpp"
 #include "weft/io/error.hpp"
+#include "weft/io/lines.hpp"
 #include "weft/io/listener.hpp"
+#include "weft/io/local.hpp"
 #include "weft/io/memory.hpp"
 #include "weft/io/resolve.hpp"
 #include "weft/io/serve.hpp"
@@ -11,3 +14,4 @@
 #include "weft/io/stream.hpp"
 #include "weft/io/tcp.hpp"
 #include "weft/io/transport.hpp"
+#include "weft/io/unique_fd.hpp"

@@ -14,9 +14,21 @@
 #include "weft/deadline.hpp"
 #include "weft/io/endpoint.hpp"
 #include "weft/io/error.hpp"
+#include "weft/io/lines.hpp"
 #include "weft/io/transport.hpp"
+#include "weft/io/unique_fd.hpp"
 
 namespace weft::io {
+
+namespace detail {
+struct stream_access;
+}
+
+/// What stream::detach() gives.
+struct detached_stream {
+  unique_fd descriptor;  ///< does not block (O_NONBLOCK)
+  std::string buffered;  ///< what was received and not yet read; it comes before what the descriptor gives
+};
 
 /// A transport and a read buffer. Belongs to the loop it was made on: use on any other throws wrong_loop. One fiber may
 /// read while another writes. close() by one ends the waits of the others, and a stream must not be destroyed or
@@ -68,6 +80,9 @@ class stream {
   /// Ordering: as read_some().
   /// Throws:   line_too_long, end_of_stream; as read_some(). Then, too, what had come stays in the stream.
   std::string read_until(std::string_view delimiter, std::size_t limit = default_line_limit);
+
+  /// The lines that come, up to the end of the stream: see line_range. `limit` counts the line's end, too.
+  [[nodiscard]] line_range lines(std::size_t limit = default_line_limit) noexcept { return {*this, limit}; }
 
   // For parsers: a look at what has come, in place.
 
@@ -153,10 +168,22 @@ class stream {
   /// Throws:   stream_busy, wrong_loop, stream_closed, std::out_of_range when there is no such loop.
   void move_to(unsigned loop);
 
+  /// Gives the descriptor to the caller and closes the stream, but not the connection.
+  ///
+  /// Suspends: never.
+  /// Cancel:   not a cancellation point.
+  /// Threads:  fibers of the stream's loop, while nobody waits in it.
+  /// Ordering: none.
+  /// Throws:   error with ENOTSUP when the stream is no descriptor (memory, TLS), and is then as before; stream_busy,
+  ///           wrong_loop, stream_closed.
+  [[nodiscard]] detached_stream detach();
+
   /// The descriptor, for setsockopt(2) and the like; -1 for none. It stays the stream's.
   [[nodiscard]] int native_handle() noexcept { return carrier_ ? carrier_->native_handle() : -1; }
 
  private:
+  friend class line_range;
+  friend struct detail::stream_access;
   class turn;
 
   void check_loop() const;
@@ -165,9 +192,10 @@ class stream {
   void take(stream& other) noexcept;
   [[nodiscard]] std::size_t receive(std::span<std::byte> to, wait_limit limit);
   std::size_t receive_more(wait_limit limit);
+  [[nodiscard]] std::size_t wait_for(std::string_view delimiter, std::size_t limit);
   std::size_t take_buffered(std::span<std::byte> to) noexcept;
   void put_back(std::span<const std::byte> bytes);
-  void make_room();
+  void make_room(std::size_t at_first = 4096);
   std::size_t send(std::span<const std::span<const std::byte>> pieces, std::uint64_t before);
 
   // Who may touch what:

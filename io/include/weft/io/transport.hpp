@@ -16,8 +16,13 @@
 
 #include "weft/deadline.hpp"
 #include "weft/io/endpoint.hpp"
+#include "weft/io/unique_fd.hpp"
 
 namespace weft::io {
+
+namespace detail {
+class descriptor;
+}
 
 /// No limit to how long something may take.
 inline constexpr std::chrono::nanoseconds no_timeout = std::chrono::nanoseconds::max();
@@ -71,6 +76,11 @@ class transport {
   [[nodiscard]] virtual endpoint local() const { return {}; }
   /// -1 for none.
   [[nodiscard]] virtual int native_handle() noexcept { return -1; }
+  /// Gives its descriptor away; none when it has none, or does something to the bytes. Nobody waits in it.
+  virtual unique_fd detach() { return {}; }
+  /// The descriptor that all its bytes pass through unchanged, for what only those can do (sendfile(2), say); null as
+  /// above.
+  [[nodiscard]] virtual detail::descriptor* plain_descriptor() noexcept { return nullptr; }
 };
 
 /// The seam below io::listener, by the same rules.
