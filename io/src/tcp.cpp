@@ -7,11 +7,13 @@
 #include <cerrno>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "sockaddr.hpp"
 #include "socket.hpp"
-#include "weft/io/resolve.hpp"
+#include "weft/io/happy_eyeballs.hpp"
 #include "weft/loop.hpp"
 #include "weft/waiter.hpp"
 
@@ -48,6 +50,14 @@ const char* listen_advice(int code) noexcept {
   }
 }
 
+template <class Lookup>
+stream connect_to_first(std::string name, Lookup look_up, const connect_options& options, address_family first) {
+  connect_options attempt = options;
+  attempt.timeout = no_timeout;
+  return happy_eyeballs(std::move(name), look_up, [&](const endpoint& to) { return connect(to, attempt); },
+                        {.attempt_delay = options.attempt_delay, .timeout = options.timeout, .first = first});
+}
+
 }  // namespace
 
 stream connect(const endpoint& to, const connect_options& options) {
@@ -59,16 +69,27 @@ stream connect(const endpoint& to, const connect_options& options) {
   return stream(std::move(carrier));
 }
 
+stream connect(std::span<const endpoint> addresses, const connect_options& options) {
+  if (addresses.empty()) throw std::invalid_argument("connect(): there is no address to connect to");
+  const auto of = [&](address_family family) {
+    std::vector<endpoint> some;
+    for (const endpoint& e : addresses)
+      if (e.is_v4() == (family == address_family::v4)) some.push_back(e);
+    return some;
+  };
+  if (addresses.size() == 1) return connect(addresses.front(), options);
+  return connect_to_first(to_string(addresses.front()) + " and " + std::to_string(addresses.size() - 1) + " more", of,
+                          options, addresses.front().is_v4() ? address_family::v4 : address_family::v6);
+}
+
 stream connect(std::string_view host, std::uint16_t port, const connect_options& options) {
-  const auto addresses = resolve(host, port);
-  for (std::size_t i = 0; i + 1 < addresses.size(); ++i) {
-    try {
-      return connect(addresses[i], options);
-    } catch (const error&) {
-      // The next one may do.
-    }
-  }
-  return connect(addresses.back(), options);
+  const std::string service = ":" + std::to_string(port);
+  for (const std::string& number : {std::string(host) + service, "[" + std::string(host) + "]" + service})
+    if (const auto e = endpoint::try_parse(number)) return connect(*e, options);
+  const auto look_up = [&](address_family family) {
+    return options.names ? options.names->resolve(host, port, family) : resolve(host, port, family);
+  };
+  return connect_to_first(std::string(host) + service, look_up, options, address_family::v6);
 }
 
 listener listen(const endpoint& at, const listen_options& options) {

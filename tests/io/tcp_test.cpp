@@ -1,6 +1,7 @@
 #include "weft/io/tcp.hpp"
 
 #include <gtest/gtest.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -8,7 +9,9 @@
 
 #include <algorithm>
 #include <future>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "io_test.hpp"
 #include "weft/io/resolve.hpp"
@@ -182,6 +185,41 @@ TEST_P(Tcp, ConnectByNameTriesOneAddressAfterAnother) {
     client.write_all("hello");
     client.close();
     EXPECT_EQ(read_all(server), "hello");
+  });
+}
+
+TEST_P(Tcp, ConnectToSeveralAddressesTakesTheOneThatAnswers) {
+  run([] {
+    endpoint nobody;
+    {
+      listener l = listen(endpoint::loopback(0));
+      nobody = l.local();
+    }
+    listener l = listen(endpoint::loopback(0));
+    const std::vector<endpoint> all{nobody, nobody, l.local()};
+    stream client = connect(all);
+    EXPECT_EQ(client.peer(), l.local());
+    EXPECT_THROW(connect(std::span(all).first(2)), error);
+    EXPECT_THROW(connect(std::span<const endpoint>()), std::invalid_argument);
+    deaf_listener deaf;
+    stream second = connect(deaf.l.local());
+    const std::vector<endpoint> slow{deaf.l.local(), l.local()};
+    EXPECT_EQ(connect(slow, {.attempt_delay = 5ms}).peer(), l.local());
+    EXPECT_FALSE(move_on_after(10ms, [&] { return connect(std::span(slow).first(1)); }));
+  });
+}
+
+TEST_P(Tcp, ConnectByNameAsksTheResolverItIsGiven) {
+  run([] {
+    listener l = listen(endpoint::loopback(0));
+    resolver names([](const std::string& host, address_family family) -> std::vector<endpoint> {
+      if (host == "here" && family == address_family::v4) return {endpoint::loopback(0)};
+      throw error(std::error_code(EAI_NONAME, resolve_category()), "resolve", host);
+    });
+    stream client = connect("here", l.local().port(), {.names = &names});
+    EXPECT_EQ(client.peer(), l.local());
+    EXPECT_THROW(connect("nowhere", 1, {.names = &names}), error);
+    EXPECT_EQ(names.size(), 4U);
   });
 }
 

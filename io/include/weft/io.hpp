@@ -4,6 +4,7 @@
 #include "weft/io/copy.hpp"
 #include "weft/io/endpoint.hpp"
 #include "weft/io/error.hpp"
+#include "weft/io/happy_eyeballs.hpp"
 #include "weft/io/lines.hpp"
 #include "weft/io/listener.hpp"
 #include "weft/io/local.hpp"

@@ -42,6 +42,12 @@ class endpoint {
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return family_ != family::none; }
 
   [[nodiscard]] constexpr std::uint16_t port() const noexcept { return port_; }
+  /// The same address with another port; none stays none.
+  [[nodiscard]] constexpr endpoint with_port(std::uint16_t port) const noexcept {
+    endpoint e = *this;
+    if (e) e.port_ = port;
+    return e;
+  }
   [[nodiscard]] constexpr std::uint32_t scope() const noexcept { return scope_; }
   /// 4 bytes and zeros for v4.
   [[nodiscard]] constexpr const bytes_v6& address_bytes() const noexcept { return address_; }

@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "weft/io/endpoint.hpp"
 #include "weft/io/listener.hpp"
+#include "weft/io/resolve.hpp"
 #include "weft/io/stream.hpp"
 
 namespace weft::io {
@@ -14,7 +16,9 @@ namespace weft::io {
 struct connect_options {
   bool no_delay = true;     ///< send at once (TCP_NODELAY); off: Nagle's algorithm, RFC 896
   bool keep_alive = false;  ///< have the system ask now and then whether the other side is still there
-  std::chrono::nanoseconds timeout = std::chrono::seconds(30);  ///< for each address; then error with ETIMEDOUT
+  std::chrono::nanoseconds timeout = std::chrono::seconds(30);  ///< lookup and all; then error with ETIMEDOUT
+  std::chrono::nanoseconds attempt_delay = std::chrono::milliseconds(250);  ///< before the next address is tried, too
+  resolver* names = nullptr;                                                ///< null: default_resolver()
 };
 
 struct listen_options {
@@ -34,13 +38,24 @@ struct listen_options {
 /// Throws:   error, which names the endpoint.
 stream connect(const endpoint& to, const connect_options& options = {});
 
-/// Looks `host` up (see resolve()) and connects to its addresses one after another, in the order they were given.
+/// Connects to whichever address answers first, and gives the others up (RFC 8305: see happy_eyeballs()). Addresses of
+/// v6 and v4 take turns, those of the first one's family first.
 ///
 /// Suspends: always.
-/// Cancel:   throws cancelled; the attempt was given up. A lookup that has started ends by itself.
+/// Cancel:   throws cancelled; all attempts were given up and their sockets closed.
 /// Threads:  fibers.
 /// Ordering: none.
-/// Throws:   error of the last address; as resolve().
+/// Throws:   error, which tells what became of each address; std::invalid_argument when there is none.
+stream connect(std::span<const endpoint> addresses, const connect_options& options = {});
+
+/// Looks `host` up, v6 and v4 at the same time, and connects to whichever of its addresses answers first. A number
+/// needs no lookup.
+///
+/// Suspends: always.
+/// Cancel:   throws cancelled; all attempts were given up and their sockets closed. A lookup ends by itself.
+/// Threads:  fibers.
+/// Ordering: none.
+/// Throws:   error, which tells what became of each address; as resolver::resolve().
 stream connect(std::string_view host, std::uint16_t port, const connect_options& options = {});
 
 /// Listens; the listener belongs to the calling loop. Port 0 has the system choose one: see local().
