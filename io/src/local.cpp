@@ -51,15 +51,17 @@ unique_fd open_socket(const std::string& name) {
   return fd;
 }
 
-// True when a socket file is there, and nobody listens on it.
+// True when a socket file is there, and no socket behind it. A socket of another kind asks, so that a listener has no
+// connection of it: it is told EPROTOTYPE where there is one, listening or about to.
 bool is_stale(const local_address& at, const address& where) {
   struct ::stat found {};
   if (::lstat(at.name().c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return false;
-  const unique_fd probe = open_socket(at.name());
-  return ::connect(probe.get(), where.get(), where.size) != 0 && errno == ECONNREFUSED;
+  const unique_fd probe(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  return probe && ::connect(probe.get(), where.get(), where.size) != 0 && errno == ECONNREFUSED;
 }
 
-// Held from the look for a stale file until the new one listens: before it does it looks as stale as one that is.
+// Held from the look for a stale file until another is in its place: of two who saw it, the second would remove the
+// first one's.
 unique_fd lock_directory_of(const local_address& at) {
   auto folder = std::filesystem::path(at.name()).parent_path();
   if (folder.empty()) folder = ".";

@@ -133,6 +133,19 @@ class memory_transport final : public transport {
     }
   }
 
+  std::size_t try_write(std::span<const std::byte> from) noexcept override {
+    waker reader;
+    std::size_t n = 0;
+    {
+      const std::lock_guard lock(out_.mutex);
+      if (closed_ || out_.broken || out_.ended) return 0;
+      n = out_.put(from.data(), from.size());
+      if (n > 0) std::swap(reader, out_.reader);
+    }
+    reader.wake();
+    return n;
+  }
+
   void shutdown_write() override { end(out_, &pipe::ended); }
 
   void close() noexcept override {

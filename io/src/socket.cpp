@@ -121,6 +121,11 @@ std::size_t socket_transport::write_some(std::span<const std::span<const std::by
   }
 }
 
+std::size_t socket_transport::try_write(std::span<const std::byte> from) noexcept {
+  const ssize_t n = from.empty() ? 0 : transmit(socket_.fd(), from.data(), from.size());
+  return n > 0 ? static_cast<std::size_t>(n) : 0;
+}
+
 void socket_transport::shutdown_write() {
   if (::shutdown(socket_.fd(), SHUT_WR) != 0) throw_errno("end", describe());
 }

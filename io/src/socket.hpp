@@ -37,6 +37,7 @@ class socket_transport final : public transport {
 
   std::size_t read_some(std::span<std::byte> to, wait_limit limit) override;
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
+  std::size_t try_write(std::span<const std::byte> from) noexcept override;
   void shutdown_write() override;
   void close() noexcept override { socket_.close(); }
   void leave_loop() override { socket_.leave_loop(); }

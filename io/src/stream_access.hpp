@@ -41,6 +41,22 @@ struct stream_access {
 
   [[nodiscard]] static transport* carrier(const stream& s) noexcept { return s.carrier_.get(); }
 
+  /// Throws what is against taking it over.
+  static void check_idle(stream& s, const char* operation) {
+    const stream::turn reader(s, s.reading_, operation);
+    const stream::turn writer(s, s.writing_, operation);
+  }
+  /// Its carrier; what is buffered stays.
+  static std::unique_ptr<transport> release(stream& s) noexcept {
+    s.open_ = false;
+    return std::move(s.carrier_);
+  }
+  static void take_timeouts(stream& to, const stream& from) noexcept {
+    to.read_timeout_ = from.read_timeout_;
+    to.later_read_timeout_ = from.later_read_timeout_;
+    to.write_timeout_ = from.write_timeout_;
+  }
+
   // With the reader's turn.
   static void reserve(stream& s, std::size_t capacity) {
     if (s.capacity_ == 0) s.make_room(capacity);

@@ -202,7 +202,6 @@ TEST_P(Tcp, ConnectToSeveralAddressesTakesTheOneThatAnswers) {
     EXPECT_THROW(connect(std::span(all).first(2)), error);
     EXPECT_THROW(connect(std::span<const endpoint>()), std::invalid_argument);
     deaf_listener deaf;
-    stream second = connect(deaf.l.local());
     const std::vector<endpoint> slow{deaf.l.local(), l.local()};
     EXPECT_EQ(connect(slow, {.attempt_delay = 5ms}).peer(), l.local());
     EXPECT_FALSE(move_on_after(10ms, [&] { return connect(std::span(slow).first(1)); }));

@@ -49,8 +49,8 @@ struct local_connect_options {
 struct local_listen_options {
   int backlog = 4096;  ///< connections that wait to be accepted; the system cuts it to net.core.somaxconn
   std::optional<std::filesystem::perms> permissions = {};  ///< of the file: whoever may write to it may connect
-  /// A server that was killed leaves its socket file behind, where nobody can listen then. True: a socket file that
-  /// refuses connections is removed; one that somebody listens on, or another kind of file, is an error. A lock on the
+  /// A server that was killed leaves its socket file behind, where nobody can listen then. True: a socket file
+  /// without a socket is removed; one that somebody listens on, or another kind of file, is an error. A lock on the
   /// directory (flock(2)) has servers that start at once take turns, if they may read it.
   bool replace_stale = true;
 };

@@ -124,7 +124,8 @@ class stream {
   void write_all(std::span<const std::span<const std::byte>> pieces);
   void write_all(std::initializer_list<std::string_view> pieces);
 
-  /// Tells the other side that nothing more will come; it reads the end of the stream. Reading goes on.
+  /// Tells the other side that nothing more will come; it reads the end of the stream. Reading goes on. (Over TLS it is
+  /// a write: see tls.hpp.)
   ///
   /// Suspends: never.
   /// Cancel:   not a cancellation point.

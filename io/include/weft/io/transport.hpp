@@ -61,6 +61,10 @@ class transport {
   /// Throws as read_some. Then no byte was taken.
   virtual std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) = 0;
 
+  /// Writes what is taken at once; gives how many bytes, 0 when it would have to wait or has failed. Nobody is in
+  /// write_some(). Any thread.
+  virtual std::size_t try_write(std::span<const std::byte> /*from*/) noexcept { return 0; }
+
   /// Ends the sending half. Throws error.
   virtual void shutdown_write() = 0;
 

@@ -1,0 +1,555 @@
+#include "weft/io/tls.hpp"
+
+#include <arpa/inet.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+
+#include "stream_access.hpp"
+#include "weft/error.hpp"
+#include "weft/waiter.hpp"
+
+// A connection is an SSL object between two memory BIOs. Ciphertext goes from the carrier into the one and from the
+// other to the carrier, on the fibers of whoever reads and writes. OpenSSL never waits, and no fiber is suspended
+// inside of it, so its thread-local queue of errors belongs to one call at a time.
+
+namespace weft::io {
+namespace {
+
+template <auto Free>
+struct freed_by {
+  void operator()(auto* p) const noexcept { Free(p); }
+};
+using context_ptr = std::unique_ptr<::SSL_CTX, freed_by<::SSL_CTX_free>>;
+using ssl_ptr = std::unique_ptr<::SSL, freed_by<::SSL_free>>;
+using bio_ptr = std::unique_ptr<::BIO, freed_by<::BIO_free>>;
+using certificate_ptr = std::unique_ptr<::X509, freed_by<::X509_free>>;
+using key_ptr = std::unique_ptr<::EVP_PKEY, freed_by<::EVP_PKEY_free>>;
+using session_ptr = std::unique_ptr<::SSL_SESSION, freed_by<::SSL_SESSION_free>>;
+
+constexpr auto shaking_hands = "shake hands with";
+constexpr std::size_t largest_record = 16 * 1024;
+
+std::error_code last_code() noexcept {
+  const unsigned long code = ::ERR_peek_error();
+  // Those of the system are marked by the top bit, which an int has no room for.
+  if (ERR_SYSTEM_ERROR(code)) return {static_cast<int>(code & 0x7fffffff), std::system_category()};
+  return {static_cast<int>(code), tls_category()};
+}
+
+[[noreturn]] void throw_setup(const char* operation, const char* what, std::string_view advice = {}) {
+  const auto code = last_code();
+  ::ERR_clear_error();
+  throw tls_error(tls_problem::protocol, code, operation, what, advice);
+}
+
+bio_ptr reader_of(const std::string& text) {
+  if (text.size() > 100'000'000) throw std::invalid_argument("tls: a PEM text of more than 100 MB");
+  bio_ptr b(::BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  if (!b) throw std::bad_alloc();
+  return b;
+}
+
+// OpenSSL would ask on the terminal.
+int no_password(char*, int, int, void*) noexcept { return -1; }
+
+// The certificates of a PEM text, at least one.
+std::vector<certificate_ptr> certificates_in(const std::string& pem, const char* what) {
+  ::ERR_clear_error();
+  const bio_ptr from = reader_of(pem);
+  std::vector<certificate_ptr> all;
+  while (certificate_ptr c{::PEM_read_bio_X509(from.get(), nullptr, &no_password, nullptr)})
+    all.push_back(std::move(c));
+  const bool at_end = ERR_GET_REASON(::ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  if (all.empty() || !at_end) throw_setup("read", what, "it must be PEM, -----BEGIN CERTIFICATE-----");
+  ::ERR_clear_error();
+  return all;
+}
+
+void set_identity(::SSL_CTX* c, const std::string& certificates, const std::string& key) {
+  auto chain = certificates_in(certificates, "the certificate chain");
+  if (::SSL_CTX_use_certificate(c, chain.front().get()) != 1) throw_setup("use", "the certificate");
+  for (std::size_t i = 1; i < chain.size(); ++i) {
+    if (SSL_CTX_add0_chain_cert(c, chain[i].get()) != 1) throw_setup("use", "the certificate chain");
+    (void)chain[i].release();
+  }
+  const bio_ptr from = reader_of(key);
+  const key_ptr k{::PEM_read_bio_PrivateKey(from.get(), nullptr, &no_password, nullptr)};
+  if (!k) throw_setup("read", "the private key", "it must be PEM, and have no password");
+  if (::SSL_CTX_use_PrivateKey(c, k.get()) != 1) throw_setup("use", "the private key", "is it that certificate's?");
+}
+
+void trust(::SSL_CTX* c, const std::string& authorities) {
+  ::X509_STORE* store = ::SSL_CTX_get_cert_store(c);
+  for (const auto& a : certificates_in(authorities, "the authorities"))
+    if (::X509_STORE_add_cert(store, a.get()) != 1) throw_setup("use", "the authorities");
+}
+
+// Protocol names as RFC 7301 puts them, each behind its length.
+std::string wire_form(const std::vector<std::string>& names) {
+  std::string wire;
+  for (const auto& n : names) {
+    if (n.empty() || n.size() > 255) throw std::invalid_argument("tls: an ALPN name has 1 to 255 bytes: " + n);
+    wire += static_cast<char>(n.size());
+    wire += n;
+  }
+  return wire;
+}
+
+const unsigned char* bytes_of(const std::string& s) noexcept {
+  return reinterpret_cast<const unsigned char*>(s.data());
+}
+
+bool is_number(const std::string& host) noexcept {
+  std::array<unsigned char, 16> room{};
+  return ::inet_pton(AF_INET, host.c_str(), room.data()) == 1 || ::inet_pton(AF_INET6, host.c_str(), room.data()) == 1;
+}
+
+}  // namespace
+
+const std::error_category& tls_category() noexcept {
+  static const struct openssl_category final : std::error_category {
+    [[nodiscard]] const char* name() const noexcept override { return "tls"; }
+    [[nodiscard]] std::string message(int code) const override {
+      const char* text = ::ERR_reason_error_string(static_cast<unsigned long>(code));
+      return text ? text : "error " + std::to_string(code) + " of OpenSSL";
+    }
+  } category;
+  return category;
+}
+
+const std::error_category& certificate_category() noexcept {
+  static const struct verify_category final : std::error_category {
+    [[nodiscard]] const char* name() const noexcept override { return "certificate"; }
+    [[nodiscard]] std::string message(int code) const override { return ::X509_verify_cert_error_string(code); }
+  } category;
+  return category;
+}
+
+std::string read_pem(const std::filesystem::path& file) {
+  const std::unique_ptr<std::FILE, freed_by<std::fclose>> in(std::fopen(file.c_str(), "re"));
+  std::string text;
+  std::array<char, 4096> some;
+  if (in)
+    while (const std::size_t n = std::fread(some.data(), 1, some.size(), in.get())) text.append(some.data(), n);
+  if (!in || std::ferror(in.get())) throw error(std::error_code(errno, std::system_category()), "read", file.string());
+  return text;
+}
+
+// --- what connections have in common ---
+
+// Who may touch what: context, alpn and the limits any thread, and nobody writes them; sessions under the mutex.
+struct tls_context::state {
+  explicit state(bool s, tls_version lowest, std::chrono::nanoseconds h)
+      : server(s), handshake(h), context(::SSL_CTX_new(s ? ::TLS_server_method() : ::TLS_client_method())) {
+    if (!context) throw_setup("make", "a TLS context");
+    ::SSL_CTX* c = context.get();
+    SSL_CTX_set_min_proto_version(c, lowest == tls_version::v1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS |
+                            SSL_MODE_AUTO_RETRY);
+    ::SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  }
+
+  // To be used once, as RFC 8446 advises for its tickets, so that two connections cannot be told to be one client's.
+  session_ptr take_session(const std::string& host) {
+    const std::lock_guard lock(mutex);
+    const auto found = sessions.find(host);
+    if (found == sessions.end()) return nullptr;
+    if (::SSL_SESSION_get_protocol_version(found->second.get()) < TLS1_3_VERSION) {
+      ::SSL_SESSION_up_ref(found->second.get());
+      return session_ptr(found->second.get());
+    }
+    session_ptr s = std::move(found->second);
+    sessions.erase(found);
+    return s;
+  }
+  void keep_session(const std::string& host, session_ptr s) {
+    const std::lock_guard lock(mutex);
+    if (sessions.size() >= max_sessions && !sessions.contains(host)) sessions.erase(sessions.begin());
+    sessions[host] = std::move(s);
+  }
+
+  static int choose_protocol(::SSL*, const unsigned char** out, unsigned char* size, const unsigned char* offered,
+                             unsigned int offered_size, void* self) noexcept {
+    const std::string& ours = static_cast<state*>(self)->alpn;
+    unsigned char* chosen = nullptr;
+    const int how = ::SSL_select_next_proto(&chosen, size, bytes_of(ours), static_cast<unsigned>(ours.size()), offered,
+                                            offered_size);
+    *out = chosen;
+    return how == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+
+  const bool server;
+  bool verify = false;
+  const std::chrono::nanoseconds handshake;
+  const context_ptr context;
+  std::string alpn;
+  std::size_t max_sessions = 0;
+  std::mutex mutex;
+  std::map<std::string, session_ptr> sessions;
+};
+
+// --- a connection ---
+
+// Its loop's fibers: one that reads and one that writes.
+class tls_transport final : public transport {
+ public:
+  tls_transport(stream over, std::shared_ptr<tls_context::state> context, std::string host);
+  ~tls_transport() override { tls_transport::close(); }
+
+  void shake_hands();
+
+  std::size_t read_some(std::span<std::byte> to, wait_limit limit) override;
+  std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
+  void shutdown_write() override;
+  void close() noexcept override;
+  void leave_loop() override { carrier_->leave_loop(); }
+  [[nodiscard]] std::string describe() const override {
+    return host_.empty() ? carrier_->describe() : host_ + " (" + carrier_->describe() + ")";
+  }
+  [[nodiscard]] endpoint peer() const override { return carrier_->peer(); }
+  [[nodiscard]] endpoint local() const override { return carrier_->local(); }
+  [[nodiscard]] int native_handle() noexcept override { return carrier_->native_handle(); }
+  [[nodiscard]] tls_facts facts() const;
+
+  static int new_session(::SSL* ssl, ::SSL_SESSION* s) noexcept;
+
+ private:
+  void receive(wait_limit limit, const char* operation);
+  void feed(std::span<const std::byte> bytes);
+  [[nodiscard]] bool gather();
+  void flush(wait_limit limit);
+  bool flush_at_once();
+  [[noreturn]] void fail(const char* operation);
+
+  const std::shared_ptr<tls_context::state> context_;
+  const std::string host_;
+  const std::unique_ptr<transport> carrier_;
+  const ssl_ptr ssl_;
+  ::BIO* in_ = nullptr;  // ssl_ owns both
+  ::BIO* out_ = nullptr;
+  std::unique_ptr<std::byte[]> received_;
+  std::vector<std::byte> sending_;  // ciphertext; what was sent of it is [0, sent_)
+  std::size_t sent_ = 0;
+  bool flushing_ = false;  // a fiber waits in flush()
+  bool ready_ = false;     // hands were shaken, and nothing has gone wrong since
+  bool ended_ = false;     // close_notify was made
+  bool closed_ = false;
+};
+
+tls_transport::tls_transport(stream over, std::shared_ptr<tls_context::state> context, std::string host)
+    : context_(std::move(context)),
+      host_(std::move(host)),
+      carrier_(detail::stream_access::release(over)),
+      ssl_(::SSL_new(context_->context.get())),
+      received_(new std::byte[largest_record]) {
+  bio_ptr in(::BIO_new(::BIO_s_mem()));
+  bio_ptr out(::BIO_new(::BIO_s_mem()));
+  if (!ssl_ || !in || !out) throw std::bad_alloc();
+  in_ = in.release();
+  out_ = out.release();
+  ::SSL_set_bio(ssl_.get(), in_, out_);
+  SSL_set_app_data(ssl_.get(), this);
+  feed(std::as_bytes(std::span(over.buffered())));
+  if (context_->server) {
+    ::SSL_set_accept_state(ssl_.get());
+    return;
+  }
+  ::SSL_set_connect_state(ssl_.get());
+  const bool number = is_number(host_);
+  if (!number && SSL_set_tlsext_host_name(ssl_.get(), host_.c_str()) != 1) throw_setup("send the name", host_.c_str());
+  if (context_->verify) {
+    ::SSL_set_hostflags(ssl_.get(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    const int done = number ? ::X509_VERIFY_PARAM_set1_ip_asc(::SSL_get0_param(ssl_.get()), host_.c_str())
+                            : ::SSL_set1_host(ssl_.get(), host_.c_str());
+    if (done != 1) throw_setup("verify the name", host_.c_str());
+  }
+  if (const session_ptr s = context_->take_session(host_)) ::SSL_set_session(ssl_.get(), s.get());
+}
+
+int tls_transport::new_session(::SSL* ssl, ::SSL_SESSION* s) noexcept {
+  const auto* self = static_cast<tls_transport*>(SSL_get_app_data(ssl));
+  session_ptr kept(s);
+  try {
+    self->context_->keep_session(self->host_, std::move(kept));
+    return 1;
+  } catch (...) {
+    (void)kept.release();  // OpenSSL keeps its reference
+    return 0;
+  }
+}
+
+// Puts ciphertext before OpenSSL.
+void tls_transport::feed(std::span<const std::byte> bytes) {
+  std::size_t taken = 0;
+  if (!bytes.empty() && (::BIO_write_ex(in_, bytes.data(), bytes.size(), &taken) != 1 || taken != bytes.size()))
+    throw std::bad_alloc();
+}
+
+void tls_transport::receive(wait_limit limit, const char* operation) {
+  const std::size_t n = carrier_->read_some(std::span(received_.get(), largest_record), limit);
+  if (n == 0) {
+    ready_ = false;
+    throw tls_error(tls_problem::truncated,
+                    {static_cast<int>(ERR_PACK(ERR_LIB_SSL, 0, SSL_R_UNEXPECTED_EOF_WHILE_READING)), tls_category()},
+                    operation, describe(), "the connection ended without close_notify: what came may not be all");
+  }
+  feed(std::span(received_.get(), n));
+}
+
+// True when there is ciphertext to be sent.
+bool tls_transport::gather() {
+  if (sent_ < sending_.size()) return true;
+  sent_ = 0;
+  sending_.resize(::BIO_ctrl_pending(out_));
+  std::size_t taken = 0;
+  if (!sending_.empty() && ::BIO_read_ex(out_, sending_.data(), sending_.size(), &taken) != 1) taken = 0;
+  sending_.resize(taken);
+  return taken > 0;
+}
+
+void tls_transport::flush(wait_limit limit) {
+  struct turn {
+    bool& busy;
+    explicit turn(bool& b) noexcept : busy(b) { busy = true; }
+    ~turn() { busy = false; }
+  } const mine(flushing_);
+  while (gather()) {
+    const std::span<const std::byte> rest = std::span(sending_).subspan(sent_);
+    sent_ += carrier_->write_some(std::span(&rest, 1), limit);
+  }
+}
+
+// Sends what the carrier takes without waiting. False when something is left.
+bool tls_transport::flush_at_once() {
+  if (flushing_) return true;  // somebody is about it
+  while (gather()) {
+    const std::size_t n = carrier_->try_write(std::span(sending_).subspan(sent_));
+    if (n == 0) return false;
+    sent_ += n;
+  }
+  return true;
+}
+
+void tls_transport::fail(const char* operation) {
+  ready_ = false;
+  const auto code = last_code();
+  const unsigned long packed = ::ERR_peek_error();
+  ::ERR_clear_error();
+  (void)flush_at_once();  // the alert that tells them
+  const long verified = ::SSL_get_verify_result(ssl_.get());
+  const bool of_ssl = ERR_GET_LIB(packed) == ERR_LIB_SSL;
+  if (of_ssl && ERR_GET_REASON(packed) == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK)
+    throw tls_error(tls_problem::certificate, {static_cast<int>(verified), certificate_category()}, operation,
+                    describe());
+  throw tls_error(tls_problem::protocol, code, operation, describe());
+}
+
+void tls_transport::shake_hands() {
+  const deadline until = context_->handshake == no_timeout ? deadline::never() : deadline::after(context_->handshake);
+  for (;;) {
+    ::ERR_clear_error();
+    const int done = ::SSL_do_handshake(ssl_.get());
+    const int why = done == 1 ? SSL_ERROR_NONE : ::SSL_get_error(ssl_.get(), done);
+    if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ) fail(shaking_hands);
+    // A server of TLS 1.3 ends with tickets, which nobody waits for: the client may want to be read first.
+    if (done == 1 && context_->server && ::SSL_version(ssl_.get()) == TLS1_3_VERSION)
+      (void)flush_at_once();
+    else
+      flush(until);
+    if (done == 1) break;
+    receive(until, shaking_hands);
+  }
+  ready_ = true;
+}
+
+std::size_t tls_transport::read_some(std::span<std::byte> to, wait_limit limit) {
+  for (;;) {
+    ::ERR_clear_error();
+    std::size_t n = 0;
+    if (::SSL_read_ex(ssl_.get(), to.data(), to.size(), &n) == 1) return n;
+    const int why = ::SSL_get_error(ssl_.get(), 0);
+    if (why == SSL_ERROR_ZERO_RETURN) return 0;
+    if (why != SSL_ERROR_WANT_READ) fail(detail::reading);
+    // What a cancelled write has left, or OpenSSL wants to say by itself. To wait for room alone could be to wait for
+    // one who waits for us to read; so the way out is looked at now and then.
+    if (flush_at_once()) {
+      receive(limit, detail::reading);
+      continue;
+    }
+    constexpr auto now_and_then = std::chrono::milliseconds(20);
+    const deadline until = limit.start();
+    const deadline look_again = deadline::after(now_and_then);
+    try {
+      receive(std::min(until, look_again), detail::reading);
+    } catch (const timed_out&) {
+      if (until <= look_again) throw;
+    }
+  }
+}
+
+std::size_t tls_transport::write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) {
+  flush(limit);  // what is left of earlier ones; until here nothing was taken
+  // Small pieces become one record.
+  std::span<const std::byte> record = from.front();
+  std::vector<std::byte> joined;
+  if (from.size() > 1 && record.size() < largest_record / 4) {
+    for (const auto& piece : from) {
+      const auto part = piece.first(std::min(piece.size(), largest_record - joined.size()));
+      joined.insert(joined.end(), part.begin(), part.end());
+    }
+    record = joined;
+  }
+  ::ERR_clear_error();
+  std::size_t n = 0;
+  if (::SSL_write_ex(ssl_.get(), record.data(), std::min(record.size(), largest_record), &n) != 1)
+    fail(detail::writing);
+  // It is taken now, whatever comes: a record cannot be taken back.
+  try {
+    flush(limit);
+  } catch (const cancelled&) {
+  } catch (const timed_out&) {
+  }
+  return n;
+}
+
+void tls_transport::shutdown_write() {
+  checkpoint();
+  ::ERR_clear_error();
+  if (!std::exchange(ended_, true) && ::SSL_shutdown(ssl_.get()) < 0) fail("end");
+  flush(no_timeout);
+  carrier_->shutdown_write();
+}
+
+void tls_transport::close() noexcept {
+  if (std::exchange(closed_, true)) return;
+  try {
+    ::ERR_clear_error();
+    if (ready_ && !flushing_) {
+      if (!std::exchange(ended_, true)) ::SSL_shutdown(ssl_.get());
+      (void)flush_at_once();
+    }
+  } catch (...) {
+    // It is a courtesy.
+  }
+  ::ERR_clear_error();
+  carrier_->close();
+}
+
+tls_facts tls_transport::facts() const {
+  tls_facts f;
+  const ::SSL* s = ssl_.get();
+  f.protocol = ::SSL_get_version(s);
+  f.cipher = ::SSL_get_cipher_name(s);
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  ::SSL_get0_alpn_selected(s, &name, &size);
+  f.alpn.assign(reinterpret_cast<const char*>(name), size);
+  if (const char* asked = ::SSL_get_servername(s, TLSEXT_NAMETYPE_host_name)) f.server_name = asked;
+  f.resumed = ::SSL_session_reused(s) == 1;
+  const certificate_ptr theirs(::SSL_get1_peer_certificate(s));
+  const bio_ptr text(::BIO_new(::BIO_s_mem()));
+  if (theirs && text) {
+    ::X509_NAME_print_ex(text.get(), ::X509_get_subject_name(theirs.get()), 0, XN_FLAG_RFC2253);
+    f.peer_subject.resize(::BIO_ctrl_pending(text.get()));
+    std::size_t taken = 0;
+    if (::BIO_read_ex(text.get(), f.peer_subject.data(), f.peer_subject.size(), &taken) != 1) taken = 0;
+    f.peer_subject.resize(taken);
+  }
+  return f;
+}
+
+// --- contexts ---
+
+tls_context tls_context::client(const tls_client_options& options) {
+  auto s = std::make_shared<state>(false, options.lowest, options.handshake);
+  ::SSL_CTX* c = s->context.get();
+  s->verify = options.verify;
+  s->max_sessions = options.max_sessions;
+  ::SSL_CTX_set_verify(c, options.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  if (options.verify && options.system_store && ::SSL_CTX_set_default_verify_paths(c) != 1)
+    throw_setup("read", "the system's store of certificates");
+  if (!options.authorities.empty()) trust(c, options.authorities);
+  if (!options.certificates.empty()) set_identity(c, options.certificates, options.key);
+  const std::string alpn = wire_form(options.alpn);
+  if (!alpn.empty() && ::SSL_CTX_set_alpn_protos(c, bytes_of(alpn), static_cast<unsigned>(alpn.size())) != 0)
+    throw_setup("use", "the protocol names");
+  if (options.max_sessions > 0) {
+    SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    ::SSL_CTX_sess_set_new_cb(c, &tls_transport::new_session);
+  }
+  return tls_context(std::move(s));
+}
+
+tls_context tls_context::server(const tls_server_options& options) {
+  auto s = std::make_shared<state>(true, options.lowest, options.handshake);
+  ::SSL_CTX* c = s->context.get();
+  set_identity(c, options.certificates, options.key);
+  s->alpn = wire_form(options.alpn);
+  if (!s->alpn.empty()) ::SSL_CTX_set_alpn_select_cb(c, &state::choose_protocol, s.get());
+  if (!options.client_authorities.empty()) {
+    trust(c, options.client_authorities);
+    ::SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    for (const auto& a : certificates_in(options.client_authorities, "the authorities"))
+      if (::SSL_CTX_add_client_CA(c, a.get()) != 1) throw_setup("use", "the authorities");
+  }
+  constexpr std::string_view id = "weft";  // sessions of servers that verify need one
+  ::SSL_CTX_set_session_id_context(c, reinterpret_cast<const unsigned char*>(id.data()),
+                                   static_cast<unsigned>(id.size()));
+  return tls_context(std::move(s));
+}
+
+// --- streams ---
+
+namespace {
+
+stream over_tls(std::unique_ptr<tls_transport> t, stream timeouts) {
+  t->shake_hands();
+  stream s(std::move(t));
+  detail::stream_access::take_timeouts(s, timeouts);
+  return s;
+}
+
+}  // namespace
+
+stream tls_connect(stream over, std::string_view host, const tls_context& context) {
+  if (context.state_->server) throw std::invalid_argument("tls_connect(): this context is a server's");
+  std::string name(host.substr(0, host.size() - (host.ends_with('.') ? 1 : 0)));
+  if (name.empty()) throw std::invalid_argument("tls_connect(): the name of the host is empty");
+  detail::stream_access::check_idle(over, "shake hands over");
+  stream timeouts;
+  detail::stream_access::take_timeouts(timeouts, over);
+  return over_tls(std::make_unique<tls_transport>(std::move(over), context.state_, std::move(name)),
+                  std::move(timeouts));
+}
+
+stream tls_connect(std::string_view host, std::uint16_t port, const tls_context& context,
+                   const connect_options& options) {
+  return tls_connect(connect(host, port, options), host, context);
+}
+
+stream tls_accept(stream over, const tls_context& context) {
+  if (!context.state_->server) throw std::invalid_argument("tls_accept(): this context is a client's");
+  detail::stream_access::check_idle(over, "shake hands over");
+  stream timeouts;
+  detail::stream_access::take_timeouts(timeouts, over);
+  return over_tls(std::make_unique<tls_transport>(std::move(over), context.state_, ""), std::move(timeouts));
+}
+
+tls_facts tls_facts_of(const stream& s) {
+  const auto* t = dynamic_cast<const tls_transport*>(detail::stream_access::carrier(s));
+  if (!t) throw std::invalid_argument("tls_facts_of(): " + s.describe() + " is no TLS stream");
+  return t->facts();
+}
+
+}  // namespace weft::io
