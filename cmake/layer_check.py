@@ -59,7 +59,7 @@ FLOORS = {
         # 2 Asio and descriptors
         {"public": "use_fiber wait_fd", "private": "descriptor socket"},
         # 3 kinds
-        {"public": "copy resolve happy_eyeballs tcp local udp pipe standard signals file process memory", "private": ""},
+        {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory", "private": ""},
         # 4 servers
         {"public": "serve tls", "private": ""},
         # 5 testing

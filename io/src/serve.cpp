@@ -8,12 +8,16 @@
 #include <new>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "weft/cancel.hpp"
 #include "weft/error.hpp"
 #include "weft/future.hpp"
+#include "weft/io/tcp.hpp"
 #include "weft/loop.hpp"
 #include "weft/spawn.hpp"
+#include "weft/task_group.hpp"
+#include "weft/timeout.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::io {
@@ -209,7 +213,10 @@ struct server::state : std::enable_shared_from_this<server::state> {
       stream s(std::move(carrier));
       s.read_timeout(mine->options.first_byte, mine->options.idle);
       s.write_timeout(mine->options.write_stall);
-      mine->handle(std::move(s));
+      if (mine->options.lifetime == no_timeout)
+        mine->handle(std::move(s));
+      else
+        timeout(mine->options.lifetime, [&] { mine->handle(std::move(s)); });
       mine.how = outcome::finished;
     } catch (const cancelled&) {
       if (cancel_requested()) throw;
@@ -358,6 +365,32 @@ endpoint server::local() const { return state_->source_.local(); }
 
 serve_report serve(listener source, server::handler handle, serve_options options) {
   return server(std::move(source), std::move(handle), std::move(options)).run();
+}
+
+serve_report serve_on_all_loops(listener first, server::handler handle, serve_options options) {
+  const endpoint at = first.local();
+  if (!at) throw std::invalid_argument("serve_on_all_loops(): " + first.describe() + " is no TCP listener");
+  const unsigned count = loop_count();
+  options.over = spread::here;
+  options.max_connections = (options.max_connections + count - 1) / count;
+  std::vector<serve_report> reports(count);
+  with_group([&](task_group& all) {
+    for (unsigned i = 0; i < count; ++i)
+      if (i != this_loop())
+        all.spawn(on_loop(i), {.name = "serve"},
+                  [&, i] { reports[i] = serve(listen(at, {.reuse_port = true}), handle, options); });
+    reports[this_loop()] = serve(std::move(first), handle, options);
+  });
+  serve_report sum;
+  for (const serve_report& r : reports) {
+    sum.accepted += r.accepted;
+    sum.finished += r.finished;
+    sum.failed += r.failed;
+    sum.cancelled += r.cancelled;
+    sum.open += r.open;
+    sum.accept_failures += r.accept_failures;
+  }
+  return sum;
 }
 
 }  // namespace weft::io

@@ -264,6 +264,63 @@ TEST_P(Serve, AClientThatSendsWithoutEndIsLetGo) {
   });
 }
 
+TEST_P(Serve, AConnectionThatLivesTooLongIsLetGo) {
+  run([] {
+    server s(listen(endpoint::loopback(0)), echo_lines, {.lifetime = 20ms});
+    auto serving = spawn([&] { return s.run(); });
+    stream client = connect(s.local());
+    const auto start = clock::now();
+    EXPECT_THROW(
+        {
+          for (;;) ask(client, "busy\n");
+        },
+        std::runtime_error);
+    EXPECT_GE(clock::now() - start, 15ms);
+    stream next = connect(s.local());
+    EXPECT_EQ(ask(next, "hello\n"), "hello\n");
+    next.close();
+    s.stop();
+    const serve_report report = serving.get();
+    EXPECT_EQ(report.failed, 2U);
+    EXPECT_EQ(report.cancelled, 0U);
+  });
+}
+
+TEST_P(Serve, AListenerForEachLoopSharesThePort) {
+  run([] {
+    std::mutex mutex;
+    std::map<unsigned, unsigned> where;
+    listener first = listen(endpoint::loopback(0), {.reuse_port = true});
+    const endpoint at = first.local();
+    auto serving = spawn([&] {
+      return serve_on_all_loops(std::move(first), [&](stream connection) {
+        {
+          const std::lock_guard lock(mutex);
+          ++where[this_loop()];
+        }
+        echo_lines(std::move(connection));
+      });
+    });
+    // The system spreads them by a hash, so how many it takes until each loop has one is its choice.
+    const auto loops_seen = [&] {
+      const std::lock_guard lock(mutex);
+      return where.size();
+    };
+    for (int i = 0; i < 10'000 && loops_seen() < loop_count(); ++i) {
+      try {
+        stream client = connect(at);
+        EXPECT_EQ(ask(client, "hello\n"), "hello\n");
+      } catch (const error&) {  // of a listener that came late and took over some of the queue
+      }
+    }
+    EXPECT_EQ(loops_seen(), loop_count());
+    serving.cancel();
+    EXPECT_THROW(serving.get(), cancelled);
+    EXPECT_THROW(connect(at), error);
+    EXPECT_THROW(serve_on_all_loops(memory_listen().first, echo_lines), std::invalid_argument);
+  });
+}
+
 TEST_P(Serve, AClientThatResetsIsLetGo) {
   run([] {
     server s(listen(endpoint::loopback(0)), echo_lines);

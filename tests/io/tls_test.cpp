@@ -1,10 +1,6 @@
 #include "weft/io/tls.hpp"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,10 +12,9 @@
 #include <vector>
 
 #include "io_test.hpp"
+#include "process.hpp"
 #include "weft/io/copy.hpp"
 #include "weft/io/serve.hpp"
-
-extern char** environ;
 
 namespace weft::io {
 namespace {
@@ -27,6 +22,7 @@ namespace {
 using namespace std::chrono_literals;
 using namespace std::string_literals;
 using testing::pattern;
+using testing::process;
 using testing::read_all;
 using testing::simulate;
 using testing::tcp_pair;
@@ -573,58 +569,6 @@ TEST(TlsContext, CertificatesAndKeysThatCannotBeUsedSaySo) {
 }
 
 // --- against the openssl command ---
-
-/// A process, its input and output as descriptors; killed at the end.
-class process {
- public:
-  explicit process(std::vector<std::string> command) {
-    std::array<int, 2> in{};
-    std::array<int, 2> out{};
-    EXPECT_EQ(::pipe2(in.data(), O_CLOEXEC), 0);
-    EXPECT_EQ(::pipe2(out.data(), O_CLOEXEC), 0);
-    input = unique_fd(in[1]);
-    output = unique_fd(out[0]);
-    const unique_fd theirs_in(in[0]);
-    const unique_fd theirs_out(out[1]);
-    ::posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-    ::posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    ::posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    std::vector<char*> arguments;
-    for (auto& c : command) arguments.push_back(c.data());
-    arguments.push_back(nullptr);
-    EXPECT_EQ(::posix_spawnp(&pid_, arguments[0], &actions, nullptr, arguments.data(), environ), 0);
-    ::posix_spawn_file_actions_destroy(&actions);
-  }
-  ~process() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-  }
-  process(const process&) = delete;
-  process& operator=(const process&) = delete;
-
-  /// Reads its output until `what` is there.
-  std::string read_to(const std::string& what) {
-    return spawn_blocking([this, what] {
-             std::string all;
-             char c = 0;
-             while (all.find(what) == all.npos && ::read(output.get(), &c, 1) == 1) all += c;
-             return all;
-           })
-        .get();
-  }
-  void write(const std::string& text) {
-    EXPECT_EQ(::write(input.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
-  }
-
-  unique_fd input;
-  unique_fd output;
-
- private:
-  ::pid_t pid_ = -1;
-};
 
 TEST_P(Tls, TalksToTheClientOfOpenssl) {
   run([] {

@@ -9,6 +9,7 @@
 #include "weft/io/listener.hpp"
 #include "weft/io/local.hpp"
 #include "weft/io/memory.hpp"
+#include "weft/io/passed_sockets.hpp"
 #include "weft/io/resolve.hpp"
 #include "weft/io/serve.hpp"
 #include "weft/io/signals.hpp"

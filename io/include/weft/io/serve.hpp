@@ -28,6 +28,7 @@ struct serve_options {
   std::chrono::nanoseconds first_byte = std::chrono::seconds(10);   ///< the stream's first read_timeout()
   std::chrono::nanoseconds idle = std::chrono::seconds(60);         ///< its read_timeout() from the first byte on
   std::chrono::nanoseconds write_stall = std::chrono::seconds(60);  ///< its write_timeout()
+  std::chrono::nanoseconds lifetime = no_timeout;  ///< of a connection as a whole; then its handler is cancelled
   std::chrono::nanoseconds grace = std::chrono::seconds(10);  ///< what connections get to end by themselves in a drain
   spread over = spread::least_connections;
 
@@ -97,5 +98,18 @@ class server {
 /// Ordering: what the handlers wrote is visible.
 /// Throws:   as server::run().
 serve_report serve(listener source, server::handler handle, serve_options options = {});
+
+/// Serves with a listener for each loop, on the port of `first`, which must have been made with reuse_port: the system
+/// spreads the connections, by a hash of their addresses, and none changes loops. That saves the way from the accepting
+/// loop, and balances worse where connections are few or long. Each loop gets its share of max_connections; `over`
+/// means nothing.
+///
+/// Suspends: always.
+/// Cancel:   all drain at the same time, then it throws cancelled.
+/// Threads:  fibers of the loop of `first`.
+/// Ordering: what the handlers wrote is visible.
+/// Throws:   as server::run(), after the others have drained; error when a loop cannot listen; std::invalid_argument
+///           when `first` is no TCP listener.
+serve_report serve_on_all_loops(listener first, server::handler handle, serve_options options = {});
 
 }  // namespace weft::io
