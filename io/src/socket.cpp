@@ -20,15 +20,18 @@ namespace {
 
 // glibc's functions are points where pthread_cancel(3) may strike, which costs four locked instructions a request in a
 // program with threads. Loops are not cancelled that way. Sanitizers are to see the call, and what it does to memory.
+// MSG_DONTWAIT, for a socket may be shared with a process that wants it to block (standard_input()).
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-ssize_t receive(int fd, void* to, std::size_t size) noexcept { return ::recv(fd, to, size, 0); }
-ssize_t transmit(int fd, const void* from, std::size_t size) noexcept { return ::send(fd, from, size, MSG_NOSIGNAL); }
+ssize_t receive(int fd, void* to, std::size_t size) noexcept { return ::recv(fd, to, size, MSG_DONTWAIT); }
+ssize_t transmit(int fd, const void* from, std::size_t size) noexcept {
+  return ::send(fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
 #else
 ssize_t receive(int fd, void* to, std::size_t size) noexcept {
-  return ::syscall(SYS_recvfrom, fd, to, size, 0, nullptr, nullptr);
+  return ::syscall(SYS_recvfrom, fd, to, size, MSG_DONTWAIT, nullptr, nullptr);
 }
 ssize_t transmit(int fd, const void* from, std::size_t size) noexcept {
-  return ::syscall(SYS_sendto, fd, from, size, MSG_NOSIGNAL, nullptr, 0);
+  return ::syscall(SYS_sendto, fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT, nullptr, 0);
 }
 #endif
 
@@ -40,7 +43,7 @@ ssize_t transmit_pieces(int fd, std::span<const std::span<const std::byte>> from
   ::msghdr message{};
   message.msg_iov = pieces.data();
   message.msg_iovlen = count;
-  return ::sendmsg(fd, &message, MSG_NOSIGNAL);
+  return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 }  // namespace

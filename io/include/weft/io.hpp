@@ -10,6 +10,7 @@
 #include "weft/io/local.hpp"
 #include "weft/io/memory.hpp"
 #include "weft/io/passed_sockets.hpp"
+#include "weft/io/pipe.hpp"
 #include "weft/io/resolve.hpp"
 #include "weft/io/serve.hpp"
 #include "weft/io/signals.hpp"
