@@ -191,8 +191,12 @@ TEST(Resolver, OutlivesARuntimeThatEndsUnderALookup) {
   const book b;
   std::promise<void> go_on;
   const auto released = std::make_shared<std::shared_future<void>>(go_on.get_future());
+  const auto begun = std::make_shared<std::atomic<bool>>(false);
   resolver r([=](const std::string& host, address_family family) {
-    if (host == "hangs") released->wait();
+    if (host == "hangs") {
+      begun->store(true);
+      released->wait();
+    }
     return b(host, family);
   });
   ::testing::internal::CaptureStderr();
@@ -200,7 +204,7 @@ TEST(Resolver, OutlivesARuntimeThatEndsUnderALookup) {
       [&] {
         (void)spawn([&] { r.resolve("hangs", 80); });
         EXPECT_EQ(number(r.resolve("name", 80)), 1);
-        yield();
+        testing::run_others_until([&] { return begun->load(); });
       },
       {.abandon_grace = 1ms});
   EXPECT_NE(::testing::internal::GetCapturedStderr().find("was abandoned"), std::string::npos);
