@@ -228,7 +228,7 @@ TEST_P(Local, WhatComesWithoutOneDescriptorIsAnErrorAndLeavesNone) {
       std::memcpy(CMSG_DATA(c), fds.data(), fds.size() * sizeof(int));
       EXPECT_EQ(::sendmsg(s.native_handle(), &message, 0), 1);
     };
-    for (const std::size_t count : {2, 4, 50}) {
+    for (const std::size_t count : {2U, 4U, 50U}) {
       send(std::vector<int>(count, 0));
       try {
         recv_descriptor(other);
