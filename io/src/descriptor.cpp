@@ -81,6 +81,9 @@ struct watch {
 
 namespace {
 
+/// In an event, on the address of a listener; a watch's is even.
+constexpr std::uint64_t listener_mark = 1;
+
 void check(int code, int fd) {
   if (code == 0) return;
   throw error(std::error_code(code, std::system_category()), "watch", "descriptor " + std::to_string(fd), 0,
@@ -137,7 +140,10 @@ class loop_epoll final : public asio::execution_context::service, weft::detail::
       last_batch_ += std::max(count, 0);
       for (int i = 0; i < count; ++i) {
         const ::epoll_event& e = events[static_cast<std::size_t>(i)];
-        static_cast<watch*>(e.data.ptr)->happened(e.events);
+        if (e.data.u64 & listener_mark) [[unlikely]]
+          reinterpret_cast<edge_listener*>(e.data.u64 & ~listener_mark)->edge();
+        else
+          static_cast<watch*>(e.data.ptr)->happened(e.events);
       }
     } while (count == static_cast<int>(events.size()) || (count < 0 && errno == EINTR));
   }
@@ -178,6 +184,14 @@ bool on_loop_of(const asio::io_context* context) noexcept {
 
 const std::shared_ptr<context_life>& this_context_life() {
   return asio::use_service<loop_epoll>(this_io_context()).life;
+}
+
+void listen_to(int fd, edge_listener& who) {
+  ::epoll_event wanted{};
+  wanted.events = EPOLLIN | EPOLLET;
+  wanted.data.u64 = reinterpret_cast<std::uintptr_t>(&who) | listener_mark;
+  const int done = ::epoll_ctl(asio::use_service<loop_epoll>(this_io_context()).fd(), EPOLL_CTL_ADD, fd, &wanted);
+  check(done != 0 ? errno : 0, fd);
 }
 
 template <class F>

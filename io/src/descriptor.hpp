@@ -38,6 +38,18 @@ struct context_life {
 /// Of the calling loop. Throws no_runtime off a loop, std::logic_error in a simulation.
 const std::shared_ptr<context_life>& this_context_life();
 
+/// Told on its loop's own stack that its descriptor has become readable.
+class edge_listener {
+ public:
+  virtual void edge() noexcept = 0;
+
+ protected:
+  ~edge_listener() = default;
+};
+
+/// Has the calling loop listen to `fd`, edge-triggered, until fd is closed. Throws as this_context_life(); error.
+void listen_to(int fd, edge_listener& who);
+
 struct watch;
 
 class descriptor {

@@ -18,3 +18,4 @@
 #include "weft/io/tcp.hpp"
 #include "weft/io/transport.hpp"
 #include "weft/io/unique_fd.hpp"
+#include "weft/io/wait_fd.hpp"
