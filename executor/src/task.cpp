@@ -215,7 +215,7 @@ bool start_task(task_core& task, place where) {
     return start_from_off_loops(task, where);
   check_place(where, *here);
   agent* spawner = tl_agent;
-  if (where.what == place::how::detached) {
+  if (where.apart()) {
     task.inherit_values_of_caller();
     spawner = nullptr;
   }
@@ -287,7 +287,7 @@ void task_core::ask_as_spawned_by(agent* spawner) noexcept {
 }
 
 void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
-  if (where.what == place::how::anywhere) {
+  if (where.any()) {
     here.offer(&task);
   } else if (where.index != here.index()) {
     here.runtime().loop(where.index).post(&task);
@@ -301,7 +301,7 @@ void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
 bool start_from_off_loops(task_core& task, place where) {
   agent* const spawner = current_agent();
   scope_control* const heeded =
-      task.group() || where.what == place::how::detached ? nullptr : task.control_to_heed(spawner);
+      task.group() || where.apart() ? nullptr : task.control_to_heed(spawner);
   const visit guest;
   runtime_core* const rt = &spawn_from_outside(guest, spawner, "spawn()");
   if (where.what == place::how::on_loop && where.index >= rt->loops()) {
@@ -314,11 +314,11 @@ bool start_from_off_loops(task_core& task, place where) {
   if (where.what == place::how::on_loop)
     task.target_ = static_cast<std::uint8_t>(where.index + 1);
   else
-    task.to_steal_ = !parent || where.what == place::how::anywhere;
+    task.to_steal_ = !parent || where.any();
   if (task.group()) {
     task.join_group(spawner);
   } else {
-    if (where.what != place::how::detached) {
+    if (!where.apart()) {
       task.inherit(spawner);
       task.ask_as_spawned_by(spawner);
       task.remember_parent(parent);

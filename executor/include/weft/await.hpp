@@ -32,12 +32,18 @@ decltype(auto) awaiter_of(A&& a) {
     return std::forward<A>(a);
 }
 
+/// For an awaitable that await() is to wait for in another way: a specialisation has `static auto get(A&&)`.
+template <class A>
+struct own_way {};
+template <class A>
+concept has_own_way = requires(A&& a) { own_way<std::remove_cvref_t<A>>::get(std::forward<A>(a)); };
+
 /// What has a get() that waits as weft's waits do.
 template <class A>
 inline constexpr bool is_own = is_future<std::remove_cvref_t<A>> || is_lazy<std::remove_cvref_t<A>>;
 
 template <class A>
-concept awaitable = is_own<A> || requires(A&& a) {
+concept awaitable = is_own<A> || has_own_way<A> || requires(A&& a) {
   awaiter_of(std::forward<A>(a)).await_ready() ? 1 : 0;
   awaiter_of(std::forward<A>(a)).await_resume();
 };
@@ -51,6 +57,11 @@ template <class A>
   requires is_own<A>
 struct awaited<A> {
   using type = decltype(std::declval<A>().get());
+};
+template <class A>
+  requires has_own_way<A>
+struct awaited<A> {
+  using type = decltype(own_way<std::remove_cvref_t<A>>::get(std::declval<A>()));
 };
 
 /// A handle for somebody else to resume, once, from anywhere; and the caller's wait for that. The caller may run that
@@ -115,6 +126,8 @@ template <detail::awaitable A>
 typename detail::awaited<A>::type await(A&& a) {
   if constexpr (detail::is_own<A>) {
     return std::forward<A>(a).get();
+  } else if constexpr (detail::has_own_way<A>) {
+    return detail::own_way<std::remove_cvref_t<A>>::get(std::forward<A>(a));
   } else {
     checkpoint();
     auto&& awaiter = detail::awaiter_of(std::forward<A>(a));

@@ -26,9 +26,13 @@ namespace detail {
 
 /// Where a task is to run.
 struct place {
-  enum class how : std::uint8_t { here, anywhere, on_loop, detached };
+  enum class how : std::uint8_t { here, anywhere, on_loop, detached, detached_anywhere };
   how what = how::here;
   unsigned index = 0;
+
+  /// Under no scope of the caller.
+  [[nodiscard]] constexpr bool apart() const noexcept { return what >= how::detached; }
+  [[nodiscard]] constexpr bool any() const noexcept { return what == how::anywhere || what == how::detached_anywhere; }
 };
 
 class future_core;
