@@ -57,7 +57,7 @@ FLOORS = {
         # 1 streams
         {"public": "transport stream listener", "private": "stream_access"},
         # 2 Asio and descriptors
-        {"public": "wait_fd loop_executor use_fiber async_get", "private": "descriptor socket"},
+        {"public": "wait_fd loop_executor use_fiber asio_awaitable", "private": "descriptor socket"},
         # 3 kinds
         {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory", "private": ""},
         # 4 servers

@@ -106,6 +106,7 @@ class loop_epoll final : public asio::execution_context::service, weft::detail::
     // The operation is Asio's, until shutdown(); even if it cannot be watched for.
     const auto read = asio::detail::reactor::read_op;
     check(outer_.register_internal_descriptor(read, fd_.get(), data_, new arrival(*this)), fd_.get());
+    life->loop = weft::detail::this_loop_token();
     life->context = &context;
     weft::detail::set_poller(this);
   }

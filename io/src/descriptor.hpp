@@ -28,6 +28,7 @@ namespace weft::io::detail {
 struct context_life {
   std::mutex mutex;
   std::atomic<asio::io_context*> context{nullptr};  // nulled under the mutex, when the runtime ends
+  std::uint32_t loop = 0;                           // its token; written before others can have this
 
   /// Runs f on the context's loop, on its own stack: at once when the caller is on that loop, and when the context is
   /// gone. Any thread.
