@@ -245,11 +245,11 @@ void stream::consume(std::size_t n) {
 
 // --- writing ---
 
-std::size_t stream::write_some(std::span<const std::byte> from) {
+std::size_t stream::write_some(std::span<const std::span<const std::byte>> pieces) {
   const turn mine(*this, writing_, writing);
   checkpoint();
-  if (from.empty()) return 0;
-  const std::size_t n = carrier_->write_some(std::span(&from, 1), write_timeout_);
+  if (std::ranges::all_of(pieces, [](const auto& piece) { return piece.empty(); })) return 0;
+  const std::size_t n = carrier_->write_some(pieces, write_timeout_);
   bytes_written_ += n;
   return n;
 }

@@ -110,7 +110,9 @@ class stream {
   /// Threads:  fibers of the stream's loop; one writer at a time.
   /// Ordering: what the caller wrote is visible to the reader, where they share memory.
   /// Throws:   error, stream_closed, timed_out (see write_timeout()), wrong_loop, stream_busy.
-  std::size_t write_some(std::span<const std::byte> from);
+  std::size_t write_some(std::span<const std::byte> from) { return write_some(std::span(&from, 1)); }
+  /// Several pieces are gathered into one system call.
+  std::size_t write_some(std::span<const std::span<const std::byte>> pieces);
 
   /// Writes all. Several pieces are gathered into one system call.
   ///
