@@ -309,22 +309,27 @@ TEST_P(UseFiber, AResultThatComesAllTheSameIsNotLost) {
   });
 }
 
-TEST_P(UseFiber, TheFormsThatGiveTheErrorTellHowMuchWasMoved) {
+TEST_P(UseFiber, AsTupleTellsHowMuchACancelledOperationHadMoved) {
   run([] {
     auto [client, server] = make_sockets();
     asio::async_write(client, asio::buffer("abc", 3), use_fiber);
     std::array<char, 8> some{};
-    std::error_code error;
-    std::size_t n = 0;
-    bool next = false;
+    std::optional<std::pair<std::error_code, std::size_t>> got;
     EXPECT_FALSE(move_on_after(20ms, [&, &s = server] {
-      n = asio::async_read(s, asio::buffer(some), use_fiber[error]);
-      next = true;
+      const auto [error, n] = asio::async_read(s, asio::buffer(some), as_tuple(use_fiber));
+      got.emplace(error, n);
       sleep_for(0s);
     }));
-    EXPECT_TRUE(next);
-    EXPECT_EQ(error, asio::error::operation_aborted);
-    EXPECT_EQ(n, 3U);
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->first, asio::error::operation_aborted);
+    EXPECT_EQ(got->second, 3U);
+
+    asio::async_write(client, asio::buffer("def", 3), use_fiber);
+    std::error_code error;
+    EXPECT_FALSE(move_on_after(20ms, [&, &s = server] {
+      asio::async_read(s, asio::buffer(some), use_fiber[error]);
+      ADD_FAILURE() << "a cancellation is no error code";
+    }));
   });
 }
 

@@ -10,13 +10,14 @@
 //
 // Handlers in between, and the last one, run on the loop of the caller, wherever the object of Asio has its own: a
 // fiber is to Asio what one of its coroutines is, with the loop for an executor. An object of another *loop* is an
-// error, wrong_loop, wherever that can be seen (the checks of redirect_error and the like hide it).
+// error, wrong_loop, wherever that can be seen (redirect_error and the like hide it).
 //
 // What a cancellation leaves: it asks the operation to end (its cancellation slot gets `terminal`) and waits until it
 // has, for until then it may use its buffers. An operation that has come to its end all the same is not lost: what it
-// gave is what the wait gives, and the next wait throws cancelled. Otherwise the wait throws cancelled; how much a
-// composed operation had moved, say asio::async_read, only the forms that give the error tell: use_fiber[e],
-// as_tuple(use_fiber). They give operation_aborted instead of throwing. Operations that have no slot are waited for.
+// gave is what the wait gives, and the next wait throws cancelled. Otherwise the wait throws cancelled, use_fiber[e]
+// too. How much a composed operation had moved, say asio::async_read, as_tuple(use_fiber) tells (in Asio 1.22
+// asio::experimental's): it gives operation_aborted instead of throwing, and so does asio::redirect_error. Operations
+// that have no slot are waited for.
 //
 // Close an object of Asio that somebody waits in, do not destroy it: Asio looks at it when it is asked to cancel.
 //
@@ -29,7 +30,6 @@
 #include <asio/execution_context.hpp>
 #include <asio/io_context.hpp>
 #include <asio/query.hpp>
-#include <asio/redirect_error.hpp>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -54,10 +54,12 @@
 
 namespace weft {
 
-/// The type of `use_fiber`.
+/// The type of `use_fiber`, and of `use_fiber[e]`.
 struct use_fiber_t {
-  /// Has the error stored in `e` instead of thrown; it is cleared by success.
-  asio::redirect_error_t<use_fiber_t> operator[](asio::error_code& e) const { return {*this, e}; }
+  /// Has an error_code stored in `e` instead of thrown; success clears it. A cancellation is thrown all the same.
+  constexpr use_fiber_t operator[](std::error_code& e) const noexcept { return {&e}; }
+
+  std::error_code* error = nullptr;
 
   /// For an object whose operations are to take use_fiber where no token is given.
   template <class Executor>
@@ -164,11 +166,18 @@ class completion {
     else
       return false;
   }
-  value_type take() {
+  value_type take(std::error_code* to = nullptr) {
     if (thrown_) std::rethrow_exception(thrown_);
     if (!args_) throw broken_promise();
-    if constexpr (its::failures == 1)
-      if (std::get<0>(*args_)) raise(std::get<0>(*args_));
+    if constexpr (its::failures == 1) {
+      auto& failure = std::get<0>(*args_);
+      if constexpr (std::is_same_v<decltype(failure), std::error_code&>) {
+        if (to) *to = failure;
+      } else {
+        to = nullptr;
+      }
+      if (failure && !to) raise(failure);
+    }
     return give(std::make_index_sequence<sizeof...(Args) - its::failures>());
   }
 
@@ -256,7 +265,7 @@ struct fiber_operation : awaited_operation {
 };
 
 template <class... Args, class Initiation, class... Init>
-auto run_in_fiber(Initiation&& begin, Init&&... args) -> typename completion<Args...>::value_type {
+auto run_in_fiber(std::error_code* to, Initiation&& begin, Init&&... args) -> typename completion<Args...>::value_type {
   fiber_operation<Args...> operation;
   check_initiation(begin);
   try {
@@ -267,7 +276,7 @@ auto run_in_fiber(Initiation&& begin, Init&&... args) -> typename completion<Arg
   }
   operation.wait();
   if (operation.result.failed()) operation.check_asked();
-  return operation.result.take();
+  return operation.result.take(to);
 }
 
 /// An operation that a future stands for.
@@ -375,9 +384,10 @@ class async_result<weft::use_fiber_t, void(Args...)> {
   using return_type = typename completion::value_type;
 
   template <class Initiation, class... Init>
-  static return_type initiate(Initiation&& begin, weft::use_fiber_t, Init&&... args) {
+  static return_type initiate(Initiation&& begin, weft::use_fiber_t token, Init&&... args) {
     const auto run = [&]() -> return_type {
-      return weft::io::detail::run_in_fiber<Args...>(std::forward<Initiation>(begin), std::forward<Init>(args)...);
+      return weft::io::detail::run_in_fiber<Args...>(token.error, std::forward<Initiation>(begin),
+                                                     std::forward<Init>(args)...);
     };
     if (weft::on_a_loop()) return run();
     return weft::spawn({.name = "use_fiber"}, run).get();
@@ -399,7 +409,9 @@ class async_result<weft::use_future_t, void(Args...)> {
         {.name = "use_future"}, [begin = std::decay_t<Initiation>(std::forward<Initiation>(begin)),
                                  kept = std::tuple<std::decay_t<Init>...>(std::forward<Init>(args)...)]() mutable {
           return std::apply(
-              [&](auto&... a) { return weft::io::detail::run_in_fiber<Args...>(std::move(begin), std::move(a)...); },
+              [&](auto&... a) {
+                return weft::io::detail::run_in_fiber<Args...>(nullptr, std::move(begin), std::move(a)...);
+              },
               kept);
         });
   }
