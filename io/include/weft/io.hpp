@@ -1,5 +1,6 @@
 #pragma once
-// All of weft::io.
+// All of weft::io, but for the headers that include Asio or Boost: sync_stream, boost_stream, loop_executor, use_fiber,
+// asio_awaitable.
 
 #include "weft/io/copy.hpp"
 #include "weft/io/endpoint.hpp"

@@ -331,7 +331,7 @@ class future_operation final : public weft::detail::future_state<T> {
  private:
   static void ask(void* self) noexcept {
     auto& me = *static_cast<future_operation*>(self);
-    if (!me.ended_ && me.home_.is_here()) me.signal_.emit(asio::cancellation_type::terminal);
+    if (me.home_.is_here() && !me.ended_) me.signal_.emit(asio::cancellation_type::terminal);
     me.drop_hold();
   }
   static void note_end(void* self) noexcept {
