@@ -27,6 +27,9 @@ namespace websocket = beast::websocket;
 
 static_assert(beast::is_sync_stream<boost_stream>::value);
 
+// The io_context of the executor is made once and stays: before a test counts descriptors.
+[[maybe_unused]] const auto made = boost_stream().get_executor();
+
 class Beast : public testing::WithSockets {};
 WEFT_ON_LOOPS(Beast);
 

@@ -526,7 +526,7 @@ TEST(UseFiberElsewhere, NeedsARuntimeAndARealWorld) {
 
 TEST(UseFiberElsewhere, WhatOutlivesTheRuntimeDoesNoHarm) {
   asio::thread_pool pool(1);
-  asio::steady_timer timer(pool, 20ms);
+  asio::steady_timer timer(pool, 1h);
   future<void> of_pool;
   future<void> of_loop;
   std::optional<loop_executor> executor;
@@ -542,7 +542,9 @@ TEST(UseFiberElsewhere, WhatOutlivesTheRuntimeDoesNoHarm) {
   });
   EXPECT_THROW(of_loop.get(), broken_promise);
   EXPECT_THROW(executor->execute([] {}), no_runtime);
-  of_pool.cancel();
+  of_pool.cancel();  // nobody is left who could pass it on
+  EXPECT_FALSE(of_pool.ready());
+  timer.cancel();
   EXPECT_THROW(of_pool.get(), cancelled);  // its handler had nowhere to go
   pool.join();
 }

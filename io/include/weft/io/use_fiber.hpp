@@ -85,7 +85,8 @@ struct use_future_t {};
 ///
 /// Suspends: always, unless the operation completes at once.
 /// Cancel:   throws cancelled, when the operation has ended; see above.
-/// Threads:  any agent; off the loops a fiber begins the operation and waits for the caller.
+/// Threads:  any agent; off the loops a fiber begins the operation and waits for the caller. There a result that comes
+///           after the cancellation is dropped.
 /// Ordering: what was written before the completion is visible.
 /// Throws:   system_error or the exception that the operation gives; broken_promise when it was dropped (its io_context
 ///           was destroyed); wrong_loop; bad_wait in a handler of Asio; no_runtime; std::logic_error in a simulation.
