@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -27,8 +28,8 @@ namespace websocket = beast::websocket;
 
 static_assert(beast::is_sync_stream<boost_stream>::value);
 
-// The io_context of the executor is made once and stays: before a test counts descriptors.
-[[maybe_unused]] const auto made = boost_stream().get_executor();
+// The io_context of the executor opens its descriptors once, and keeps them: before a test counts.
+[[maybe_unused]] const boost::asio::steady_timer first_timer(boost_stream().get_executor());
 
 class Beast : public testing::WithSockets {};
 WEFT_ON_LOOPS(Beast);
