@@ -300,8 +300,7 @@ void start_elsewhere(task_core& task, place where, loop_core& here) noexcept {
 // From a CPU task, a blocking call or a thread outside: a loop must adopt the record.
 bool start_from_off_loops(task_core& task, place where) {
   agent* const spawner = current_agent();
-  scope_control* const heeded =
-      task.group() || where.apart() ? nullptr : task.control_to_heed(spawner);
+  scope_control* const heeded = task.group() || where.apart() ? nullptr : task.control_to_heed(spawner);
   const visit guest;
   runtime_core* const rt = &spawn_from_outside(guest, spawner, "spawn()");
   if (where.what == place::how::on_loop && where.index >= rt->loops()) {

@@ -155,7 +155,7 @@ class wait_table final : public asio::execution_context::service, detail::edge_l
 
   void shutdown() override {}
 
-  const detail::unique_fd epoll_;
+  const unique_fd epoll_;
   std::uint32_t armings_ = 0;
   std::unordered_map<int, entry> entries_;
 };

@@ -9,7 +9,7 @@
 #include "io_test.hpp"
 #include "weft/coroutine.hpp"
 
-namespace weft::io {
+namespace weft::io::asio_awaitable_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -116,4 +116,4 @@ TEST_P(AsioAwaitable, AnAwaitableAwaitsFutures) {
 #endif
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::asio_awaitable_test

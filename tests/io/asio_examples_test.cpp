@@ -20,7 +20,7 @@
 #include "io_test.hpp"
 #include "weft/io/use_fiber.hpp"
 
-namespace weft::io {
+namespace weft::io::asio_examples_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -184,4 +184,4 @@ TEST_P(AsioExamples, ASessionLivesAsLongAsItsClientSpeaks) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::asio_examples_test

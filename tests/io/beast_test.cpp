@@ -18,7 +18,7 @@
 #include "io_test.hpp"
 #include "weft/io/boost_stream.hpp"
 
-namespace weft::io {
+namespace weft::io::beast_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -213,4 +213,4 @@ TEST(BeastSimulated, WorksWithoutANetwork) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::beast_test

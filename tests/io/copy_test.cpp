@@ -11,7 +11,7 @@
 #include "io_test.hpp"
 #include "weft/gather.hpp"
 
-namespace weft::io {
+namespace weft::io::copy_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -269,4 +269,4 @@ TEST_P(Copy, AFileThatCannotBeReadIsNamed) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::copy_test

@@ -10,7 +10,7 @@
 
 #include "io_test.hpp"
 
-namespace weft::io {
+namespace weft::io::happy_eyeballs_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -304,4 +304,4 @@ TEST(HappyEyeballs, AnExceptionThatIsNoFailureEndsItAtOnce) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::happy_eyeballs_test

@@ -17,7 +17,7 @@
 #include "io_test.hpp"
 #include "weft/io/copy.hpp"
 
-namespace weft::io {
+namespace weft::io::local_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -305,4 +305,4 @@ TEST(LocalSimulated, RealSocketsAreAnErrorInASimulation) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::local_test

@@ -11,7 +11,7 @@
 #include "io_test.hpp"
 #include "process.hpp"
 
-namespace weft::io {
+namespace weft::io::passed_sockets_test {
 namespace {
 
 using testing::process;
@@ -90,4 +90,4 @@ TEST_P(PassedSockets, ALocalListenerKeepsItsName) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::passed_sockets_test

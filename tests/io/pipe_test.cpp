@@ -12,7 +12,7 @@
 #include "io_test.hpp"
 #include "weft/io/copy.hpp"
 
-namespace weft::io {
+namespace weft::io::pipe_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -197,4 +197,4 @@ TEST_P(Pipe, StandardStreamsOverFilesGoOnWhereTheFileIs) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::pipe_test

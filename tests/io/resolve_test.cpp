@@ -12,7 +12,7 @@
 #include "io_test.hpp"
 #include "weft/gather.hpp"
 
-namespace weft::io {
+namespace weft::io::resolve_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -249,4 +249,4 @@ TEST_P(ResolverOnLoops, TheSystemKnowsTheFamilies) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::resolve_test

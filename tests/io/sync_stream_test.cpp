@@ -14,7 +14,7 @@
 
 #include "io_test.hpp"
 
-namespace weft::io {
+namespace weft::io::sync_stream_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -126,4 +126,4 @@ TEST(SyncStreamSimulated, WorksWithoutANetwork) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::sync_stream_test

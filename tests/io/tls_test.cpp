@@ -16,7 +16,7 @@
 #include "weft/io/copy.hpp"
 #include "weft/io/serve.hpp"
 
-namespace weft::io {
+namespace weft::io::tls_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -657,4 +657,4 @@ TEST(TlsStack, AHandshakeTakesAFractionOfTheDefaultStack) {
 #endif
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::tls_test

@@ -23,7 +23,7 @@
 #include "io_test.hpp"
 #include "weft/io/loop_executor.hpp"
 
-namespace weft::io {
+namespace weft::io::use_fiber_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -550,4 +550,4 @@ TEST(UseFiberElsewhere, WhatOutlivesTheRuntimeDoesNoHarm) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::use_fiber_test

@@ -14,7 +14,7 @@
 
 #include "io_test.hpp"
 
-namespace weft::io {
+namespace weft::io::wait_fd_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -380,4 +380,4 @@ TEST(WaitFdElsewhere, NeedsARuntimeAndARealWorld) {
 }
 
 }  // namespace
-}  // namespace weft::io
+}  // namespace weft::io::wait_fd_test
