@@ -18,18 +18,15 @@ std::chrono::steady_clock::time_point to_steady(clock::time_point when) noexcept
 asio_driver::asio_driver()
     : context_(ASIO_CONCURRENCY_HINT_UNSAFE_IO), work_(asio::make_work_guard(context_)), timer_(context_) {}
 
-void asio_driver::poll(clock::time_point until) {
+bool asio_driver::poll(clock::time_point until) {
   // A batch from the poller costs one system call, from Asio two. But Asio has handlers and timers of its own: it is
   // left out a few times in a row, not more.
   if (poller_ && skipped_ < 8 && poller_->look()) {
     ++skipped_;
-    return;
+    return true;
   }
   skipped_ = 0;
-  if (until == clock::time_point::min()) {
-    context_.poll();
-    return;
-  }
+  if (until == clock::time_point::min()) return context_.poll() > 0;
   // A timer armed for later than needed is armed anew; one armed for earlier wakes the loop once for nothing, which is
   // cheaper than two system calls a sleep.
   if (until < armed_) {
@@ -41,7 +38,7 @@ void asio_driver::poll(clock::time_point until) {
   }
   // One handler at a time: after it the loop runs the fiber that it made ready. The next handlers of the same batch
   // come out without a system call.
-  context_.run_one();
+  return context_.run_one() > 0;
 }
 
 void asio_driver::wake() noexcept {

@@ -14,7 +14,7 @@ class asio_driver final : public driver {
  public:
   asio_driver();
 
-  void poll(clock::time_point until) override;
+  bool poll(clock::time_point until) override;
   void wake() noexcept override;
   [[nodiscard]] clock::time_point now() const noexcept override;
   [[nodiscard]] asio::io_context& context() override { return context_; }

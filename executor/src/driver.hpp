@@ -15,8 +15,9 @@ class driver {
   virtual ~driver() = default;
 
   /// The loop's thread only. Handles events that are there; when there are none, sleeps until one comes, `until` passes
-  /// or wake() is called. time_point::min() means not to sleep. May come back early.
-  virtual void poll(clock::time_point until) = 0;
+  /// or wake() is called. time_point::min() means not to sleep. May come back early. False when there was nothing, not
+  /// even a wake().
+  virtual bool poll(clock::time_point until) = 0;
 
   /// Any thread. Ends a sleep, or the next one.
   virtual void wake() noexcept = 0;

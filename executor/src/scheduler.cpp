@@ -2,11 +2,13 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 
 #include "runtime_core.hpp"
+#include "weft/config.hpp"
 #include "weft/error.hpp"
 #include "weft/loop.hpp"
 
@@ -53,6 +55,7 @@ loop_core::loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driv
       index_(index),
       token_((loops_made.fetch_add(1, std::memory_order_relaxed) + 1) << 8 | index),
       driver_(std::move(d)),
+      may_look_out_(usable_cores() > 1),
       gate_(gate::take()),
       default_fibers_(&add_pool(stack_size, most_stacks)) {}
 
@@ -88,6 +91,17 @@ void loop_core::leave() noexcept {
   tl_gate = &no_gate;
   tl_agent = nullptr;
 }
+
+namespace {
+// Tells the core that the caller looks at one word again and again.
+inline void pause_core() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+}  // namespace
 
 void loop_core::post(runnable* r) noexcept {
   if (inbox_.push(r)) driver_->wake();
@@ -277,6 +291,41 @@ void loop_core::leave_idle(std::uint64_t mine) noexcept {
     }
 }
 
+// To be woken costs tens of microseconds, on both sides. So where messages of other threads have come soon after it
+// fell asleep, a loop first looks out for the next for about as long as that would cost (Karlin et al., Competitive
+// randomized algorithms for non-uniform problems, 1990: at most twice the best that could be done). It halves that each
+// time in vain, and then looks out again ever more rarely. Events of IO do not start it, and it goes on asking for
+// them.
+bool loop_core::look_out() {
+  const auto begin = now();
+  const auto end = std::min(begin + look_, timers_.earliest());
+  auto next_poll = begin + std::chrono::microseconds(4);
+  for (auto at = begin; at < end; at = now()) {
+    for (int i = 0; i < 16; ++i) {
+      if (!inbox_.empty()) {
+        patience_ = 1;
+        return true;
+      }
+      pause_core();
+    }
+    if (at < next_poll) continue;
+    if (driver_->poll(clock::time_point::min())) return true;  // perhaps a wake(), which must not be lost
+    next_poll = at + std::chrono::microseconds(4);
+  }
+  look_ = look_ / 2 < shortest_look ? std::chrono::nanoseconds(0) : look_ / 2;
+  if (look_.count() == 0) patience_ = std::min(2 * patience_, longest_patience);
+  return false;
+}
+
+// After a sleep; `since` is when it began, if that was worth a look at the clock.
+void loop_core::learn(bool by_mail, clock::time_point since) noexcept {
+  if (by_mail && mail_before_ && now() - since < 2 * longest_look && ++short_sleeps_ >= patience_) {
+    short_sleeps_ = 0;
+    look_ = longest_look;
+  }
+  mail_before_ = by_mail;
+}
+
 void loop_core::sleep() {
   if (runtime_.closing()) runtime_.note_busy(*this, linked > 0);
   const std::uint64_t mine = index_ < 64 ? std::uint64_t{1} << index_ : 0;
@@ -288,11 +337,15 @@ void loop_core::sleep() {
       return;
     }
   }
-  if (inbox_.try_sleep()) {
+  if (look_.count() > 0 && look_out()) {
+    intake();
+  } else if (inbox_.try_sleep()) {
+    const auto since = mail_before_ ? now() : clock::time_point();
     awake.store(false, std::memory_order_relaxed);
     driver_->poll(timers_.earliest());
     awake.store(true, std::memory_order_relaxed);
     runtime_core::notice_busy();
+    if (may_look_out_) learn(!inbox_.empty(), since);
     intake();
   }
   if (steals) leave_idle(mine);

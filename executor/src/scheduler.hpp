@@ -9,6 +9,7 @@
 //   all else             the loop's thread only; no locks.
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -150,6 +151,8 @@ class loop_core {
   bool steal() noexcept;
   void check_no_algorithm() const noexcept;
   void sleep();
+  bool look_out();
+  void learn(bool by_mail, clock::time_point since) noexcept;
 
   runtime_core& runtime_;
   const unsigned index_;
@@ -162,6 +165,16 @@ class loop_core {
   std::uint64_t ids_ = 0;
   run_queue ready_;
   timer_queue timers_;
+
+  // Looking out: see sleep().
+  static constexpr std::chrono::nanoseconds longest_look{50'000};
+  static constexpr std::chrono::nanoseconds shortest_look{2'000};
+  static constexpr unsigned longest_patience = 1024;
+  const bool may_look_out_;
+  bool mail_before_ = false;          // the last sleep was ended by mail
+  std::chrono::nanoseconds look_{0};  // for how long it looks out
+  unsigned patience_ = 1;             // how many short sleeps it waits for before it looks out again
+  unsigned short_sleeps_ = 0;
 
   // One pool for each size of stack that was asked for; the list only grows, so any thread may read it.
   struct pool_list {

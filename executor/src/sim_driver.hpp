@@ -11,7 +11,7 @@ class sim_driver final : public driver {
  public:
   explicit sim_driver(const clock::time_point& now) noexcept : now_(now) {}
 
-  void poll(clock::time_point) override {}
+  bool poll(clock::time_point) override { return false; }
   void wake() noexcept override {}
   [[nodiscard]] clock::time_point now() const noexcept override { return now_; }
   [[nodiscard]] asio::io_context& context() override {

@@ -97,6 +97,7 @@ class channel_core : private monitor {
   channel_core(std::size_t capacity, channel_order order, goes_before* before) noexcept
       : capacity_(capacity), order_(order), before_(before) {
     if (capacity > 0) word_.store(room, std::memory_order_relaxed);
+    stays_everybodys();  // measured: a round trip between two fibers took a tenth longer when it was the loop's own
   }
   ~channel_core() = default;
 
