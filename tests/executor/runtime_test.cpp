@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "weft/channel.hpp"
 #include "weft_test.hpp"
 
 namespace weft::testing::runtime_test {
@@ -331,6 +332,33 @@ TEST(OneCore, StillRunsEverything) {
         }),
         6);
   }).join();
+}
+
+// A loop that looks out for mail asks for events meanwhile, and may take the call that was to end its sleep.
+TEST(LookingOut, LosesNoCallToTakeATask) {
+  run(
+      [] {
+        channel<int> there(1);
+        channel<int> back(1);
+        for (int round = 0; round < 100; ++round) {
+          auto echo = spawn(on_loop(1), [&] {
+            for (int i = 0; i < 20; ++i) back.send(there.recv());
+          });
+          for (int i = 0; i < 20; ++i) {
+            there.send(i);
+            EXPECT_EQ(back.recv(), i);
+          }
+          echo.get();
+          std::atomic<bool> taken{false};
+          auto task = spawn(anywhere, [&] { taken = true; });
+          // This loop does not come to it; the other must.
+          const auto give_up = std::chrono::steady_clock::now() + 10s;
+          while (!taken && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+          EXPECT_TRUE(taken);
+          task.get();
+        }
+      },
+      {.loops = 2, .stall_after = 0ns});
 }
 
 TEST(ManyRuntimes, StartAndStopInARow) {
