@@ -4,6 +4,7 @@
 
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "weft/shared_mutex.hpp"
 #include "weft/testing/locks.hpp"
@@ -119,6 +120,22 @@ TEST(MutexDeathTest, UnlockingAnothersEndsADebugBuild) {
                "unlocks the mutex .* which task #[0-9]+ holds");
 }
 #endif
+
+TEST(Mutex, ExcludesThreadsThatAreNoneOfWefts) {
+  mutex m;
+  int count = 0;
+  constexpr int each = 20'000;
+  std::vector<std::thread> all;
+  for (int t = 0; t < 4; ++t)
+    all.emplace_back([&] {
+      for (int i = 0; i < each; ++i) {
+        const std::lock_guard lock(m);
+        ++count;
+      }
+    });
+  for (auto& t : all) t.join();
+  EXPECT_EQ(count, 4 * each);
+}
 
 TEST(Mutex, ACircleOfLocksIsListedWithItsHolders) {
   sim::run(1, [] {

@@ -510,6 +510,9 @@ TEST_P(Tls, MovesToAnotherLoop) {
 }
 
 TEST_P(Tls, ServesManyOnAllLoops) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "OpenSSL is not instrumented: what its atomics order between loops looks like a race";
+#endif
   run([] {
     const tls_context context = server_context();
     const tls_context client = client_context();
