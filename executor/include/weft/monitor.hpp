@@ -137,7 +137,8 @@ class monitor {
       }
     }
   }
-  /// The same, where it is the calling loop's own and the loop is inside nothing else.
+  /// The same, where it is the calling loop's own and the loop is inside nothing else. Off the loops only after
+  /// is_own(): threads outside share a gate, and nobody must be seen in it.
   [[nodiscard]] bool enter_own() noexcept {
     gate& g = *tl_gate;
     if (home_.load(std::memory_order_relaxed) != &g || g.inside.load(std::memory_order_relaxed)) return false;
