@@ -59,11 +59,11 @@ FLOORS = {
         # 2 Asio and descriptors
         {"public": "wait_fd loop_executor use_fiber asio_awaitable", "private": "descriptor socket"},
         # 3 kinds
-        {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory", "private": ""},
+        {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory sim_network", "private": ""},
         # 4 servers
         {"public": "serve tls", "private": ""},
         # 5 testing
-        {"public": "testing", "private": ""},
+        {"public": "testing/streams", "private": ""},
         # 6 roof
         {"public": "/io /weft", "private": ""},
     ],
