@@ -32,6 +32,10 @@ elseif(WEFT_SANITIZE STREQUAL "thread")
   set(WEFT_SANITIZE_FLAGS -fsanitize=thread -fno-omit-frame-pointer)
 endif()
 
+if(WEFT_FUZZ AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  message(FATAL_ERROR "WEFT_FUZZ needs Clang, for its libFuzzer")
+endif()
+
 # Standard and warnings, for every target in this repository.
 function(weft_target target)
   target_compile_features(${target} PRIVATE cxx_std_20)

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <utility>
 
+#include "passed_listing.hpp"
 #include "socket.hpp"
 #include "weft/loop.hpp"
 
@@ -24,11 +25,11 @@ namespace {
 
 constexpr int first_passed = 3;  // SD_LISTEN_FDS_START
 
-std::optional<long> number_in(const char* variable) noexcept {
-  const char* text = std::getenv(variable);
+template <class Number>
+std::optional<Number> number_in(const char* text) noexcept {
   if (!text) return {};
   const std::string_view digits(text);
-  long n = 0;
+  Number n = 0;
   const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), n);
   if (code != std::errc() || end != digits.data() + digits.size()) return {};
   return n;
@@ -52,20 +53,34 @@ std::string local_name(int fd) {
 
 }  // namespace
 
+namespace detail {
+
+passed_listing::passed_listing(const char* pid, const char* count, const char* names, ::pid_t self) noexcept
+    : names_(names ? names : "") {
+  if (number_in<::pid_t>(pid) == self) left_ = number_in<int>(count).value_or(0);
+}
+
+std::string passed_listing::next() {
+  --left_;
+  const auto name = names_.substr(0, names_.find(':'));
+  names_.remove_prefix(std::min(name.size() + 1, names_.size()));
+  return std::string(name);
+}
+
+}  // namespace detail
+
 std::vector<passed_socket> take_passed_sockets() {
   static std::atomic<bool> taken{false};
-  const auto count = number_in("LISTEN_FDS");
-  if (!count || *count <= 0 || number_in("LISTEN_PID") != ::getpid() || taken.exchange(true)) return {};
-  const char* text = std::getenv("LISTEN_FDNAMES");
-  std::string_view names(text ? text : "");
+  detail::passed_listing listed(std::getenv("LISTEN_PID"), std::getenv("LISTEN_FDS"), std::getenv("LISTEN_FDNAMES"),
+                                ::getpid());
+  if (!listed.has_next() || taken.exchange(true)) return {};
   std::vector<passed_socket> all;
-  for (int fd = first_passed; fd < first_passed + *count; ++fd) {
-    const auto name = names.substr(0, names.find(':'));
-    names.remove_prefix(std::min(name.size() + 1, names.size()));
+  for (int fd = first_passed; listed.has_next(); ++fd) {
     const int flags = ::fcntl(fd, F_GETFD);
     if (flags < 0) break;  // fewer than were told
     ::fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
-    all.push_back({unique_fd(fd), std::string(name)});
+    unique_fd owned(fd);
+    all.push_back({std::move(owned), listed.next()});
   }
   return all;
 }
