@@ -7,7 +7,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache pkg-config libboost-dev libboost-context-dev libasio-dev libtbb-dev)
 examples=(libsqlite3-dev libssl-dev nlohmann-json3-dev curl wrk gnuplot-nox)
-tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev libst-dev python3 python3-matplotlib strace openssl)
+tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev libst-dev python3 python3-matplotlib strace openssl netcat-openbsd nginx-light)
 bench=(golang-go cargo librust-tokio-dev)
 ci=(clang-16 libclang-rt-16-dev clang-format-16 clang-tidy spin gcc libc6-dev valgrind util-linux)
 
