@@ -25,14 +25,14 @@ FLOORS = {
         # 1 machine room
         {
             "public": "runnable timer stack",
-            "private": "sanitizer eh_globals stack_pool fiber run_queue inbox steal_ring timer_queue record_cache",
+            "private": "sanitizer eh_globals thread_priority stack_pool fiber run_queue inbox steal_ring timer_queue record_cache",
         },
         # 2 loop
         {"public": "loop gate", "private": "driver asio_driver sim_driver"},
         # 3 waiting
         {
             "public": "waiter cancel cancel_scope context_var task this_fiber interval",
-            "private": "cancellation thread_agent fiber_agent fiber_pool scheduler runtime_core overflow",
+            "private": "cancellation thread_agent fiber_agent fiber_pool scheduler runtime_core fiber_wait overflow",
         },
         # 4 the future
         {"public": "future promise", "private": ""},
@@ -59,11 +59,11 @@ FLOORS = {
         # 2 Asio and descriptors
         {"public": "wait_fd loop_executor use_fiber asio_awaitable", "private": "descriptor socket"},
         # 3 kinds
-        {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory", "private": ""},
+        {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory sim_network", "private": ""},
         # 4 servers
         {"public": "serve tls", "private": ""},
         # 5 testing
-        {"public": "testing", "private": ""},
+        {"public": "testing/streams", "private": ""},
         # 6 roof
         {"public": "/io /weft", "private": ""},
     ],

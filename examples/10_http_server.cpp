@@ -28,26 +28,26 @@
 #include <weft/executor.hpp>
 #include <weft/io/signals.hpp>
 
+#include "http_kit/client.hpp"
+#include "http_kit/server.hpp"
 #include "support/arguments.hpp"
 #include "support/cpu_work.hpp"
-#include "support/http.hpp"
 #include "support/product_table.hpp"
 
 using http::status;
 using nlohmann::json;
 using std::chrono::milliseconds;
 
-http::response text(status code, std::string body) { return http::reply(code, "text/plain", body + "\n"); }
-http::response in_json(const json& body) { return http::reply(status::ok, "application/json", body.dump() + "\n"); }
+http::response in_json(const json& body) { return http::json(body.dump() + "\n"); }
 
 template <class T>
 std::optional<T> number_in(const http::request& r, std::string_view name) {
-  return number<T>(http::query(r, name).value_or(""));
+  return number<T>(r.query(name).value_or(""));
 }
 
 /// One of the two servers that /gather asks: knows a number about each product, and takes its time.
 auto upstream(std::string what, int factor) {
-  return [=](const http::request& r) {
+  return [=](http::request& r) {
     weft::sleep_for(milliseconds(5));
     return in_json({{what, number_in<int>(r, "id").value_or(0) % 1000 * factor}});
   };
@@ -62,7 +62,7 @@ struct shop {
 
   http::response gather(int id) {
     const auto ask = [path = "/?id=" + std::to_string(id)](weft::io::endpoint whom) {
-      return [=] { return http::fetch(whom, path).body(); };
+      return [=] { return http::fetch(whom, path).body; };
     };
     auto price = weft::spawn(ask(prices));          // IO: two fibers, each waiting for a socket
     auto stock = weft::spawn(ask(stocks));          //
@@ -73,7 +73,7 @@ struct shop {
 
     auto [p, s, d, product] = weft::gather(price, stock, std::move(digest), std::move(row)).get();
 
-    if (!product) return text(status::not_found, "no such product");
+    if (!product) throw http::error(status::not_found, "no such product");
     return in_json({{"id", id},
                     {"name", product->name},
                     {"maker", product->maker},
@@ -106,35 +106,31 @@ http::response statistics() {
   return in_json(body);
 }
 
-http::response answer(shop& here, const http::request& r) {
-  if (r.method() != http::verb::get && r.method() != http::verb::head) {
-    http::response no = text(status::method_not_allowed, "only GET and HEAD");
-    no.set(http::field::allow, "GET, HEAD");
-    return no;
-  }
-  const std::string_view path = http::path(r);
-  if (path == "/hello") return text(status::ok, "hello");
-  if (path == "/stats") return statistics();
-  if (path == "/gather") {
+http::router routes_of(shop& here) {
+  http::router routes;
+  routes.get("/hello", [](http::request&) { return http::text("hello\n"); });
+  routes.get("/stats", [](http::request&) { return statistics(); });
+  routes.get("/gather", [&here](http::request& r) {
     const auto id = number_in<int>(r, "id");
-    return id ? here.gather(*id) : text(status::bad_request, "which product? /gather?id=3");
-  }
-  if (path == "/cpu") {
+    if (!id) throw http::error(status::bad_request, "which product? /gather?id=3");
+    return here.gather(*id);
+  });
+  routes.get("/cpu", [](http::request& r) {
     const auto ms = number_in<unsigned>(r, "ms");
-    return ms && *ms <= 1000 ? burn(milliseconds(*ms)) : text(status::bad_request, "how long? /cpu?ms=200");
-  }
-  return text(status::not_found, "try /hello, /gather?id=3, /cpu?ms=200 or /stats");
+    if (!ms || *ms > 1000) throw http::error(status::bad_request, "how long? /cpu?ms=200");
+    return burn(milliseconds(*ms));
+  });
+  return routes;
 }
 
-void serve(std::uint16_t port, const http::limits& limits, product_table& products) {
+void serve(std::uint16_t port, const http::options& limits, product_table& products) {
   const auto at = [](std::uint16_t number) {
     return weft::io::listen({weft::io::endpoint::bytes_v4{127, 0, 0, 1}, number});
   };
   http::server prices(at(0), upstream("cents", 199));
   http::server stocks(at(0), upstream("pieces", 7));
   shop here{.prices = prices.local(), .stocks = stocks.local(), .products = products};
-  http::server front(
-      at(port), [&](const http::request& r) { return answer(here, r); }, limits);
+  http::server front(at(port), routes_of(here), limits);
 
   // One wait owns all that runs here, so nothing outlives what it refers to, whatever happens.
   auto run_front = weft::lazy([&] {
@@ -162,7 +158,7 @@ int main(int argc, char** argv) try {
   const auto port = given.take<std::uint16_t>("--port", 8080);
   const weft::config config{.loops = given.take("--loops", weft::usable_cores()),
                             .cpu_workers = given.take("--workers", weft::usable_cores())};
-  http::limits limits;
+  http::options limits;
   limits.receive = limits.connections.first_byte = milliseconds(given.take("--silence-ms", 10'000u));
   limits.connections.grace = milliseconds(given.take("--grace-ms", 10'000u));
   given.finish();

@@ -37,14 +37,15 @@ class crew : public std::enable_shared_from_this<crew> {
     }
     if (threads_ == most_) return;  // one that is busy will come for it
     ++threads_;
-    try {
-      std::thread([self = shared_from_this()] { self->run(); }).detach();  // counted in threads_, awaited in end()
-    } catch (const std::system_error&) {
-      --threads_;
-      if (threads_ > 0) return;
-      queue_.pop_back();
-      throw;
+    // A thread is scheduled as the one that made it: those of the CPU pool have a loop make it.
+    if (tl_cpu_thread) {
+      lock.unlock();
+      growth::ask(shared_from_this());
+      return;
     }
+    if (grow()) return;
+    queue_.pop_back();
+    throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again), "spawn_blocking");
   }
 
   void for_each(void (*f)(agent&, void*), void* argument) {
@@ -78,6 +79,42 @@ class crew : public std::enable_shared_from_this<crew> {
     bool may_be_abandoned;
     std::string name;  // of one that may be
   };
+
+  struct growth final : message {
+    explicit growth(std::shared_ptr<crew> c) noexcept : what(std::move(c)) {}
+    static void ask(std::shared_ptr<crew> c) {
+      auto* const m = new growth(std::move(c));
+      runtime_core& rt = *runtime_core::current();
+      rt.in_flight.fetch_add(1, std::memory_order_seq_cst);  // until it has arrived no loop stops
+      rt.any_loop().post(m);
+    }
+    void run() noexcept override {
+      what->grow_for_queued();
+      tl_loop->runtime().in_flight.fetch_sub(1, std::memory_order_seq_cst);
+      delete this;
+    }
+    const std::shared_ptr<crew> what;
+  };
+
+  /// A thread that is counted already. False when there is none to be had, and none that would come for the queue.
+  bool grow() {
+    try {
+      std::thread([self = shared_from_this()] { self->run(); }).detach();  // counted in threads_, awaited in end()
+      return true;
+    } catch (const std::system_error&) {
+      return --threads_ > 0;
+    }
+  }
+
+  void grow_for_queued() {
+    std::unique_lock lock(mutex_);
+    if (grow()) return;
+    const auto left = std::exchange(queue_, {});
+    lock.unlock();
+    const auto error = std::make_exception_ptr(
+        std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again), "spawn_blocking"));
+    for (task_core* task : left) task->fail_off_loop(error);
+  }
 
   [[nodiscard]] std::size_t lonely() const noexcept {
     return static_cast<std::size_t>(

@@ -49,6 +49,14 @@ inline void throw_if_cancelled_now(agent& a) {
   if (may_be_cancelled(a)) [[unlikely]]
     throw_if_cancelled(a);
 }
+/// True for a fiber that nobody has asked to end. Null is none.
+inline bool is_uncancelled_fiber(const agent* a) noexcept {
+  return a && a->what == agent::kind::fiber && !a->hint.load(std::memory_order_relaxed);
+}
+/// The whole of a checkpoint, for most: true when `a`, who runs here, is a fiber and may go on.
+inline bool passes_checkpoint(agent* a) noexcept { return is_uncancelled_fiber(a) && ++a->turn < 128; }
+/// A checkpoint for the others.
+agent& checkpoint_slowly();
 /// cancelled_scope() for a wait of the caller's that was announced and is about to park.
 scope* cancelled_before_parking(agent& a) noexcept;
 /// The same as cancelled_scope() for a fiber that is parked with `uncaught` exceptions in flight; on its loop.

@@ -22,6 +22,7 @@
 #include "cancellation.hpp"
 #include "cpu_runner.hpp"
 #include "eh_globals.hpp"
+#include "thread_priority.hpp"
 #include "weft/cpu_context.hpp"
 #include "weft/error.hpp"
 
@@ -46,7 +47,9 @@ class tbb_pool final : public cpu_runner {
       : cpu_runner(c, slab_place::above_later_threads),
         limit_(tbb::global_control::max_allowed_parallelism, c.cpu_workers + 1),
         arena_(static_cast<int>(c.cpu_workers), 0),
-        wanted_(c.cpu_workers) {
+        wanted_(c.cpu_workers),
+        scheduling_(c.cpu_threads),
+        watch_(arena_, c.cpu_threads) {
     arena_.initialize();
     watch_.observe(true);
   }
@@ -120,6 +123,7 @@ class tbb_pool final : public cpu_runner {
 
   void help() {
     tl_cpu_thread = true;
+    schedule_worker(scheduling_);
     tbb::task_arena own(1);
     own.execute([this] {
       tbb::this_task_arena::isolate([this] {
@@ -136,6 +140,7 @@ class tbb_pool final : public cpu_runner {
   tbb::global_control limit_;
   tbb::task_arena arena_;
   const unsigned wanted_;
+  const cpu_scheduling scheduling_;
   tbb::concurrent_queue<item> queue_;
   std::atomic<std::uint64_t> started_{0};
   std::atomic<std::int64_t> tokens_{0};  // given to the arena, and not finished
@@ -149,11 +154,17 @@ class tbb_pool final : public cpu_runner {
   // Marks the threads that work in this arena.
   class presence final : public tbb::task_scheduler_observer {
    public:
-    using tbb::task_scheduler_observer::task_scheduler_observer;
+    presence(tbb::task_arena& arena, cpu_scheduling how) : task_scheduler_observer(arena), how_(how) {}
     ~presence() override { observe(false); }
-    void on_scheduler_entry(bool) override { tl_cpu_thread = true; }
+    void on_scheduler_entry(bool) override {
+      tl_cpu_thread = true;
+      schedule_worker(how_);
+    }
     void on_scheduler_exit(bool) override { tl_cpu_thread = false; }
-  } watch_{arena_};
+
+   private:
+    const cpu_scheduling how_;
+  } watch_;
 };
 
 // --- waits inside algorithms ---

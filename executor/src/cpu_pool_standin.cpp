@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu_runner.hpp"
+#include "thread_priority.hpp"
 #include "weft/cpu_pool.hpp"
 
 namespace weft::detail {
@@ -16,7 +17,11 @@ namespace {
 class standin_pool final : public cpu_runner {
  public:
   explicit standin_pool(const config& c) : cpu_runner(c, slab_place::anywhere) {
-    for (unsigned i = 0; i < c.cpu_workers; ++i) threads_.emplace_back([this] { run(); });
+    for (unsigned i = 0; i < c.cpu_workers; ++i)
+      threads_.emplace_back([this, how = c.cpu_threads] {
+        schedule_worker(how);
+        run();
+      });
   }
   ~standin_pool() override {
     {

@@ -1,6 +1,7 @@
 #include "weft/future.hpp"
 
 #include "cancellation.hpp"
+#include "fiber_wait.hpp"
 #include "runtime_core.hpp"
 #include "scheduler.hpp"
 
@@ -44,6 +45,14 @@ void future_waiter::fire_it(wait_node& n) noexcept {
   } else {
     self.let_go();
   }
+}
+
+// The only one there is, of this loop.
+[[gnu::always_inline]] inline void future_waiter::fire_here() noexcept {
+  if (who_.claim_alone())
+    owner_.home->ready(&owner_);
+  else
+    let_go();
 }
 
 void future_waiter::let_go() noexcept {
@@ -153,7 +162,7 @@ void future_core::publish() noexcept {
   if (head & only) {
     alone_ = true;
     head_.store(done, std::memory_order_relaxed);
-    future_waiter::fire_it(*reinterpret_cast<wait_node*>(head & ~only));
+    static_cast<future_waiter*>(reinterpret_cast<wait_node*>(head & ~only))->fire_here();
     return;
   }
   // acq_rel: the outcome is visible to whoever sees `done`, and the waiters' nodes are visible here.
@@ -165,15 +174,12 @@ void future_core::publish() noexcept {
   throw bad_wait("task " + to_string(producer()) + " waits for its own result, which it can never have");
 }
 
-bool future_core::wait_for_it(agent& who, deadline until, bool deaf, bool only_handle) {
+bool future_core::wait_for_it(agent& who, deadline until, bool deaf) {
   const std::uint64_t producer = producer_id();
   if (producer != 0 && who.task && who.task->id() == producer) throw_waits_for_itself();
   waiter w(who, wait_kind::future, this, producer);
   future_waiter n(who, w.handle());
-  if (only_handle && nobody_else())
-    head_.store(reinterpret_cast<std::uintptr_t>(static_cast<wait_node*>(&n)) | only, std::memory_order_relaxed);
-  else if (!n.link(*this))
-    return true;
+  if (!n.link(*this)) return true;
   wake_reason how;
   try {
     how = deaf ? w.suspend_shielded(until) : w.suspend(until);
@@ -187,19 +193,61 @@ bool future_core::wait_for_it(agent& who, deadline until, bool deaf, bool only_h
   return ready();
 }
 
-bool future_core::wait(deadline until) {
-  agent& who = checkpoint_of_caller();
-  return ready() || wait_for_it(who, until, false, false);
+// Those that have nothing to wait for, and those that wait for a task of their own, are most; they come first, in
+// functions of their own. `noinline`: each reads the thread_local once, see checkpoint_of_caller().
+
+[[gnu::noinline]] bool future_core::wait(deadline until) {
+  if (ready() && passes_checkpoint(tl_agent)) [[likely]]
+    return true;
+  agent& who = checkpoint_slowly();
+  return ready() || wait_for_it(who, until, false);
 }
 
 void future_core::wait_shielded() noexcept {
-  if (!ready()) wait_for_it(waiting_agent(), {}, true, false);
+  if (!ready()) wait_for_it(waiting_agent(), {}, true);
 }
 
-bool future_core::wait_owned(deadline until) {
+[[gnu::noinline]] bool future_core::wait_owned(deadline until) {
+  agent* const who = tl_agent;
+  if (passes_checkpoint(who)) [[likely]] {
+    if (ready()) return true;
+    if (until.is_never() && who->task && who->task->own.until().is_never() && nobody_else()) [[likely]] {
+      if (!wait_for_own(*who)) [[unlikely]]
+        give_up_own(*who);
+      return true;
+    }
+  }
+  return wait_owned_slowly(until);
+}
+
+[[gnu::noinline]] bool future_core::wait_owned_slowly(deadline until) {
   try {
-    agent& who = checkpoint_of_caller();
-    return ready() || wait_for_it(who, until, false, true);
+    agent& who = checkpoint_slowly();
+    return ready() || wait_for_it(who, until, false);
+  } catch (const cancelled& c) {
+    request_cancel(c.reason(), c.by());
+    wait_shielded();
+    throw;
+  }
+}
+
+// False when the caller was cancelled.
+[[gnu::always_inline]] inline bool future_core::wait_for_own(agent& who) {
+  const std::uint64_t producer = producer_id();
+  if (who.task->id() == producer) [[unlikely]]
+    throw_waits_for_itself();
+  fiber_wait w(who, wait_kind::future, this, producer);
+  future_waiter n(who, w.handle());
+  head_.store(reinterpret_cast<std::uintptr_t>(static_cast<wait_node*>(&n)) | only, std::memory_order_relaxed);
+  if (w.park() == wake_reason::woken) [[likely]]
+    return true;
+  n.leave(*this);
+  return false;
+}
+
+[[gnu::cold, gnu::noinline]] void future_core::give_up_own(agent& who) {
+  try {
+    throw_cancelled(who);
   } catch (const cancelled& c) {
     request_cancel(c.reason(), c.by());
     wait_shielded();

@@ -12,6 +12,7 @@
 #include "overflow.hpp"
 #include "runtime_core.hpp"
 #include "thread_agent.hpp"
+#include "thread_priority.hpp"
 #include "watchdog.hpp"
 #include "weft/statistics.hpp"
 
@@ -100,6 +101,7 @@ runtime_core::runtime_core(config c) : config_(std::move(c)) {
       threads_.emplace_back([this, i] {
         set_runs_for_weft(true);
         prepare_thread_for_overflow();
+        const loop_schedule shared(config_.cpu_threads);
         loops_[i]->enter();
         loops_[i]->run(stop_);
         loops_[i]->leave();
@@ -135,6 +137,7 @@ void runtime_core::drive(const std::atomic<bool>& done) {
   const bool before = runs_for_weft();
   set_runs_for_weft(true);
   if (config_.report_stack_overflow) prepare_thread_for_overflow();
+  const loop_schedule shared(config_.cpu_threads);
   loops_[0]->enter();
   loops_[0]->run(done);
   loops_[0]->leave();

@@ -92,26 +92,24 @@ struct task_extras {
 
 // --- a record's beginning ---
 
-task_core::task_core(flavour what, const task_options& options, std::source_location where)
-    : runnable(kind::start), flavour_(what), site_(where) {
-  if (options.stack_size != 0) {
-    if (options.stack_size < min_stack_size || options.stack_size > max_stack_size)
-      throw std::invalid_argument("task_options.stack_size is " + std::to_string(options.stack_size) +
+// From the constructor: what it has made when it throws, no destructor sees.
+[[gnu::cold, gnu::noinline]] void task_core::take_options(std::string_view name, std::size_t bytes) {
+  if (bytes != 0) {
+    if (bytes < min_stack_size || bytes > max_stack_size)
+      throw std::invalid_argument("task_options.stack_size is " + std::to_string(bytes) +
                                   " bytes; it must be between " + std::to_string(min_stack_size) + " and " +
                                   std::to_string(max_stack_size));
-    stack_size = static_cast<std::uint32_t>(round_to_pages(options.stack_size));
+    stack_size = static_cast<std::uint32_t>(round_to_pages(bytes));
   }
-  if (!options.name.empty()) extras().name = options.name;
-}
-
-task_core::~task_core() {
-  if (extras_) [[unlikely]]
-    free_extras();
+  if (name.empty()) return;
+  std::string kept(name);
+  extras().name = std::move(kept);
 }
 
 [[gnu::cold, gnu::noinline]] void task_core::free_extras() noexcept {
   end_extras();
   if (scope_control* const c = own.control()) c->release();
+  delete few_;
 }
 
 // At the end of the body, before anybody can see the result.
@@ -124,7 +122,7 @@ task_core::~task_core() {
 task_info task_core::info() const { return {id(), parent_, few_ ? few_->name : "", site_}; }
 
 task_extras& task_core::extras() {
-  if (!few_) few_ = std::make_unique<task_extras>();
+  if (!few_) few_ = new task_extras;
   extras_ = true;
   return *few_;
 }
@@ -207,31 +205,41 @@ void check_place(place where, const loop_core& here) {
 
 }  // namespace
 
-// The common case first, in a function of its own, small enough to be fast; the thread-locals are read directly, for
-// nothing here waits.
-bool start_task(task_core& task, place where) {
-  loop_core* const here = tl_loop;
-  if (!here || here->is_pool()) [[unlikely]]
-    return start_from_off_loops(task, where);
-  check_place(where, *here);
-  agent* spawner = tl_agent;
-  if (where.apart()) {
-    task.inherit_values_of_caller();
-    spawner = nullptr;
-  }
-  task.origin = here;
-  task.own.id_ = here->next_id();
-  task.stage_.store(task_core::stage::adopted, std::memory_order_relaxed);
-  scope* parent = &here->root;
+// Spawned on a loop, by an agent there or (null) under no scope.
+[[gnu::always_inline]] inline void task_core::adopt_here(loop_core& here, agent* spawner) noexcept {
+  origin = &here;
+  own.id_ = here.next_id();
+  stage_.store(stage::adopted, std::memory_order_relaxed);
+  scope* parent = &here.root;
   if (spawner) {
-    task.inherit(spawner);
-    if (spawner->task) task.inherit_values(spawner->task->values_);
+    inherit(spawner);
+    if (spawner->task) inherit_values(spawner->task->values_);
     if (spawner->innermost) parent = spawner->innermost;
   }
-  task.link_under(*parent);
-  if (here->root.requested() || (spawner && spawner->hint.load(std::memory_order_relaxed))) [[unlikely]]
-    task.ask_as_spawned(*here, parent == &here->root ? nullptr : spawner);
-  if (where.what == place::how::here || where.what == place::how::detached) [[likely]] {
+  link_under(*parent);
+  if (here.root.requested() || (spawner && spawner->hint.load(std::memory_order_relaxed))) [[unlikely]]
+    ask_as_spawned(here, parent == &here.root ? nullptr : spawner);
+}
+
+// The common case has a function of its own, small enough to be fast; the thread-locals are read directly, for nothing
+// here waits.
+bool start_task(task_core& task) {
+  loop_core* const here = tl_loop;
+  if (!here || here->is_pool()) [[unlikely]]
+    return start_from_off_loops(task, {});
+  task.adopt_here(*here, tl_agent);
+  task.home.store(here, std::memory_order_relaxed);
+  here->ready(&task);
+  return true;
+}
+
+bool start_task(task_core& task, place where) {
+  loop_core* const here = tl_loop;
+  if (!here || here->is_pool()) return start_from_off_loops(task, where);
+  check_place(where, *here);
+  if (where.apart()) task.inherit_values_of_caller();
+  task.adopt_here(*here, where.apart() ? nullptr : tl_agent);
+  if (where.what == place::how::here || where.what == place::how::detached) {
     task.home.store(here, std::memory_order_relaxed);
     here->ready(&task);
     return true;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "cancellation.hpp"
+#include "fiber_wait.hpp"
 #include "runtime_core.hpp"
 #include "scheduler.hpp"
 #include "thread_agent.hpp"
@@ -110,20 +111,14 @@ void thread_agent::block(deadline until) noexcept {
   return waiting_agent_off_loops();
 }
 
-namespace {
-
-// What costs nothing when it does not happen is checked where a fiber really parks.
-void check_can_park(const agent& a) {
-  if (a.what == agent::kind::fiber && in_foreign_algorithm())
-    throw wait_in_algorithm(
-        a.home->is_pool()
-            ? "the body of a oneTBB algorithm waits in a simulation, where algorithms run on one thread and cannot be "
-              "suspended; wait outside the algorithm, or in spawn_cpu tasks of their own"
-            : "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
-              "call the algorithm in spawn_cpu");
+[[gnu::cold, gnu::noinline]] void throw_wait_in_algorithm(const agent& a) {
+  throw wait_in_algorithm(
+      a.home->is_pool()
+          ? "the body of a oneTBB algorithm waits in a simulation, where algorithms run on one thread and cannot be "
+            "suspended; wait outside the algorithm, or in spawn_cpu tasks of their own"
+          : "a fiber waits inside a oneTBB algorithm that it called itself: the loop's thread would be stuck in it; "
+            "call the algorithm in spawn_cpu");
 }
-
-}  // namespace
 
 namespace {
 [[gnu::noinline]] agent* waiting_body() {
@@ -227,22 +222,11 @@ void waker::resume() const noexcept { detail::resume(*who_); }
 // --- the waiter ---
 
 waiter::waiter(detail::agent& who, wait_kind kind, const void* target, std::uint64_t target_task) : agent_(who) {
-  using detail::agent;
   detail::check_can_park(agent_);
-  const auto number =
-      (agent_.word.load(std::memory_order_relaxed) & ~std::uint64_t{agent::state_mask}) + agent::one_wait;
-  word_ = number | agent::waiting;
-  agent_.target.store(target, std::memory_order_relaxed);
-  agent_.target_task.store(target_task, std::memory_order_relaxed);
-  agent_.waits_for.store(kind, std::memory_order_release);
-  agent_.word.store(word_, std::memory_order_release);
+  word_ = detail::announce(agent_, kind, target, target_task);
 }
 
-waiter::~waiter() {
-  using detail::agent;
-  agent_.waits_for.store(wait_kind::none, std::memory_order_release);
-  agent_.word.store(word_ & ~std::uint64_t{agent::state_mask}, std::memory_order_release);
-}
+waiter::~waiter() { detail::take_back(agent_, word_); }
 
 wake_reason waiter::suspend(deadline until) { return park(until, false); }
 wake_reason waiter::suspend_shielded(deadline until) { return park(until, true); }
@@ -354,9 +338,17 @@ wake_reason waiter::park_off_loops(deadline until, bool deaf) {
 
 // --- checkpoints ---
 
+// A fiber stays on its thread, so it reads the thread_local once and may be in line; for the others there is a function
+// of its own, which knows nothing of the thread it began on.
+
 void checkpoint() { detail::checkpoint_of_caller(); }
 
-detail::agent& detail::checkpoint_of_caller() {
+[[gnu::noinline]] detail::agent& detail::checkpoint_of_caller() {
+  agent* const a = tl_agent;
+  return passes_checkpoint(a) ? *a : checkpoint_slowly();
+}
+
+[[gnu::noinline]] detail::agent& detail::checkpoint_slowly() {
   agent& a = waiting_agent();
   detail::throw_if_cancelled_now(a);
   if (++a.turn >= 128) {
@@ -369,14 +361,24 @@ detail::agent& detail::checkpoint_of_caller() {
 }
 
 // Whether a fiber yields inside an algorithm costs half a switch to ask; see loop_core::run().
-void yield() {
+namespace {
+[[gnu::noinline]] void yield_slowly() {
   detail::agent& a = detail::waiting_agent();
-#ifndef NDEBUG
-  detail::check_can_park(a);
-#endif
   detail::throw_if_cancelled_now(a);
   detail::take_turns();
   detail::throw_if_cancelled_now(a);
+}
+}  // namespace
+
+void yield() {
+  detail::agent* const a = detail::tl_agent;
+  if (!detail::is_uncancelled_fiber(a)) [[unlikely]]
+    return yield_slowly();
+#ifndef NDEBUG
+  detail::check_can_park(*a);
+#endif
+  a->home->yield(static_cast<detail::fiber_agent&>(*a));
+  detail::throw_if_cancelled_now(*a);
 }
 
 void sleep_until(clock::time_point when) {

@@ -245,10 +245,37 @@ void stream::consume(std::size_t n) {
 
 // --- writing ---
 
+namespace {
+
+constexpr std::size_t pieces_at_once = 16;
+using window = std::array<std::span<const std::byte>, pieces_at_once>;
+
+// Puts the first pieces that are not empty into w, without `skip` bytes of the very first. Gives their number, and
+// takes the empty ones before them out of `pieces`.
+std::size_t fill_window(window& w, std::span<const std::span<const std::byte>>& pieces, std::size_t skip) noexcept {
+  while (!pieces.empty() && pieces[0].size() == skip) {
+    pieces = pieces.subspan(1);
+    skip = 0;
+  }
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < pieces.size() && count < w.size(); ++i) {
+    const auto piece = i == 0 ? pieces[0].subspan(skip) : pieces[i];
+    if (!piece.empty()) w[count++] = piece;
+  }
+  return count;
+}
+
+}  // namespace
+
 std::size_t stream::write_some(std::span<const std::span<const std::byte>> pieces) {
   const turn mine(*this, writing_, writing);
   checkpoint();
-  if (std::ranges::all_of(pieces, [](const auto& piece) { return piece.empty(); })) return 0;
+  window some;
+  if (pieces.size() != 1 || pieces[0].empty()) {
+    const std::size_t count = fill_window(some, pieces, 0);
+    if (count == 0) return 0;
+    pieces = std::span(some.data(), count);
+  }
   const std::size_t n = carrier_->write_some(pieces, write_timeout_);
   bytes_written_ += n;
   return n;
@@ -287,23 +314,11 @@ void stream::write_all(std::initializer_list<std::string_view> pieces) {
 void stream::write_all(std::span<const std::span<const std::byte>> pieces) {
   const turn mine(*this, writing_, writing);
   checkpoint();
-  constexpr std::size_t at_once = 16;
-  std::array<std::span<const std::byte>, at_once> window;
+  window some;
   const std::uint64_t before = bytes_written_;
   std::size_t skip = 0;  // what was written of the first piece
-  while (!pieces.empty()) {
-    std::size_t count = 0;
-    std::size_t used = 0;
-    for (; used < pieces.size() && count < at_once; ++used) {
-      const auto piece = used == 0 ? pieces[0].subspan(skip) : pieces[used];
-      if (!piece.empty()) window[count++] = piece;
-    }
-    if (count == 0) {
-      pieces = pieces.subspan(used);
-      skip = 0;
-      continue;
-    }
-    std::size_t n = send(std::span(window.data(), count), before) + skip;
+  while (const std::size_t count = fill_window(some, pieces, skip)) {
+    std::size_t n = send(std::span(some.data(), count), before) + skip;
     while (!pieces.empty() && n >= pieces[0].size()) {
       n -= pieces[0].size();
       pieces = pieces.subspan(1);

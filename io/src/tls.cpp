@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -230,6 +231,7 @@ class tls_transport final : public transport {
   [[nodiscard]] bool gather();
   void flush(wait_limit limit);
   bool flush_at_once();
+  void discard_received() noexcept;
   [[noreturn]] void fail(const char* operation);
 
   const std::shared_ptr<tls_context::state> context_;
@@ -443,7 +445,18 @@ void tls_transport::close() noexcept {
     // It is a courtesy.
   }
   ::ERR_clear_error();
+  discard_received();
   carrier_->close();
+}
+
+// A client that only writes has not read the tickets that a server of TLS 1.3 sends unasked, and TCP answers the close
+// of a socket with unread bytes by a reset, which drops what was written and is not sent yet.
+void tls_transport::discard_received() noexcept {
+  constexpr int most = 16;
+  std::array<std::byte, 4096> some;
+  const int fd = carrier_->native_handle();
+  for (int i = 0; fd >= 0 && i < most; ++i)
+    if (::recv(fd, some.data(), some.size(), MSG_DONTWAIT) <= 0) return;
 }
 
 tls_facts tls_transport::facts() const {

@@ -15,6 +15,7 @@
 #include "process.hpp"
 #include "weft/io/copy.hpp"
 #include "weft/io/serve.hpp"
+#include "weft/io/testing/streams.hpp"
 
 namespace weft::io::tls_test {
 namespace {
@@ -133,6 +134,25 @@ TEST_P(Tls, CarriesBytesBothWaysAndEndsEachWayByItself) {
     EXPECT_EQ(client.bytes_written(), sent.size() + 3);
     EXPECT_EQ(server.bytes_read(), sent.size() + 3);
   });
+}
+
+TEST(TlsStreams, KeepTheContractOverTcp) {
+  const tls_context client = client_context();
+  const tls_context server = server_context();
+  const std::size_t before = testing::open_descriptors();
+  EXPECT_NO_THROW(testing::check_stream({.name = "TLS over TCP",
+                                         .pair = [&] { return tls_over(tcp_pair(), client, server); },
+                                         .break_off = testing::break_connection}));
+  EXPECT_EQ(testing::open_descriptors(), before);
+}
+
+TEST(TlsStreams, KeepTheContractOverMemory) {
+  const tls_context client = client_context();
+  const tls_context server = server_context();
+  EXPECT_NO_THROW(testing::check_stream({.name = "TLS over memory",
+                                         .pair = [&] { return tls_over(memory_pair(5000), client, server); },
+                                         .simulated = true},
+                                        {.seeds = testing::seeds() / 10}));
 }
 
 TEST(TlsSimulated, CarriesBytesOverANetworkThatCutsThemAnywhere) {

@@ -45,6 +45,13 @@ inline void reset_on_close(io::stream& s) {
   ASSERT_EQ(::setsockopt(s.native_handle(), SOL_SOCKET, SO_LINGER, &none, sizeof(none)), 0);
 }
 
+/// Breaks a TCP connection off, whatever is carried by it: both sides get a reset.
+inline void break_connection(io::stream& s) {
+  ::sockaddr none{};
+  none.sa_family = AF_UNSPEC;  // see connect(2)
+  EXPECT_EQ(::connect(s.native_handle(), &none, sizeof(none)), 0);
+}
+
 /// Lets other fibers run until done() holds; fails after a while.
 template <class Done>
 void run_others_until(Done done) {

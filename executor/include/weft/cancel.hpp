@@ -23,7 +23,6 @@ class task_core;
 class runtime_core;
 class scope_control;
 struct place;
-bool start_task(task_core&, place);
 bool start_from_off_loops(task_core&, place);
 void start_in_group(task_core&, place);
 void start_off_loop(task_core&, void (*)(task_core&));
@@ -77,7 +76,6 @@ class scope {
   friend class task_core;
   friend class runtime_core;
   friend class scope_control;
-  friend bool start_task(task_core&, place);
   friend bool start_from_off_loops(task_core&, place);
   friend void start_in_group(task_core&, place);
   friend void start_off_loop(task_core&, void (*)(task_core&));

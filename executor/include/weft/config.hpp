@@ -33,6 +33,16 @@ struct stall_info {
 /// The cores this process may really use: the affinity mask, cut to the cgroup's CPU quota. At least 1.
 unsigned usable_cores() noexcept;
 
+/// How the kernel shares the cores between the event loops and the CPU pool (executor/notes/cpu_and_io.md). Needs no
+/// privilege; but a thread without one is never raised again, so oneTBB's threads, which it keeps for the process, stay
+/// what they became. Threads and child processes that a CPU task makes inherit it.
+enum class cpu_scheduling : std::uint8_t {
+  background,  ///< SCHED_IDLE: CPU tasks have what the loops, and other programs of the same cgroup, leave
+  low,         ///< SCHED_BATCH at niceness 19: at least a hundredth of a core against each busy thread. Loops ask for
+               ///< short time slices
+  normal       ///< as any thread
+};
+
 /// The choices of a runtime. An aggregate: the order of its fields is API.
 /// A count of zero, or a stack below `min_stack_size`, makes `runtime` throw std::invalid_argument.
 struct config {
@@ -62,6 +72,9 @@ struct config {
   /// How long the end of the runtime waits for abandonable calls that were cancelled and still run. Then it leaves them
   /// behind, with a line on stderr each.
   std::chrono::nanoseconds abandon_grace = std::chrono::seconds(1);
+
+  /// Who has a core when loops and CPU tasks want it.
+  cpu_scheduling cpu_threads = cpu_scheduling::background;
 };
 
 }  // namespace weft

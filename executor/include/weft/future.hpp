@@ -68,6 +68,7 @@ class future_waiter : wait_node {
 
   static void fire_it(wait_node& n) noexcept;
   [[nodiscard]] bool dead() const noexcept { return !who_.waits(); }
+  void fire_here() noexcept;
   void let_go() noexcept;
   void wait_until_out() noexcept;
 
@@ -193,7 +194,10 @@ class future_core {
   }
   void end() noexcept;
   static void fire_all(wait_node* newest) noexcept;
-  bool wait_for_it(agent& who, deadline until, bool deaf, bool only_handle);
+  bool wait_for_it(agent& who, deadline until, bool deaf);
+  bool wait_owned_slowly(deadline until);
+  [[nodiscard]] bool wait_for_own(agent& who);
+  [[noreturn]] void give_up_own(agent& who);
   [[nodiscard]] bool nobody_else() const noexcept;
 };
 

@@ -25,7 +25,7 @@ struct alignas(64) gate {
 /// Of all threads that are no loop; nobody is ever inside.
 extern constinit gate no_gate;
 /// The calling thread's.
-extern constinit thread_local gate* tl_gate;
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local gate* tl_gate;
 
 /// membarrier(2), the private expedited kind: when it comes back, every thread of the process has been through a full
 /// fence since it was called.

@@ -16,7 +16,7 @@ namespace weft {
 namespace detail {
 /// Which loop this thread is, among all that ever were; 0 off the loops. So one comparison tells whether something is
 /// used where it was made, for the life of the runtime it was made in.
-extern constinit thread_local std::uint32_t tl_here;
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local std::uint32_t tl_here;
 inline std::uint32_t this_loop_token() noexcept { return tl_here; }
 /// this_loop_token(); throws no_runtime off the loops.
 std::uint32_t require_loop();

@@ -175,7 +175,7 @@ future<spawned_result_t<F>> spawn_as(task_core::flavour what, const task_options
 template <detail::spawnable F>
 [[nodiscard]] auto spawn(F&& f, std::source_location site = std::source_location::current()) {
   return detail::spawn_as(detail::task_core::flavour::fiber, {}, std::forward<F>(f), site,
-                          [](detail::task_core& task) { return detail::start_task(task, {}); });
+                          [](detail::task_core& task) { return detail::start_task(task); });
 }
 /// spawn with a place: `anywhere`, `on_loop(i)`, `detached`. Throws std::out_of_range when there is no such loop.
 template <detail::spawnable F>
@@ -188,7 +188,7 @@ template <detail::spawnable F>
 [[nodiscard]] auto spawn(const task_options& options, F&& f,
                          std::source_location site = std::source_location::current()) {
   return detail::spawn_as(detail::task_core::flavour::fiber, options, std::forward<F>(f), site,
-                          [](detail::task_core& task) { return detail::start_task(task, {}); });
+                          [](detail::task_core& task) { return detail::start_task(task); });
 }
 /// spawn with both.
 template <detail::spawnable F>

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -72,8 +71,15 @@ class task_core : public runnable {
   enum class stage : std::uint8_t { created, adopted, started, finished };
   enum class settled : std::uint8_t { not_yet, by_thread, by_canceller };
 
-  task_core(flavour what, const task_options& options, std::source_location where);
-  ~task_core();
+  task_core(flavour what, const task_options& options, std::source_location where)
+      : runnable(kind::start), flavour_(what), site_(where) {
+    if (options.stack_size != 0 || !options.name.empty()) [[unlikely]]
+      take_options(options.name, options.stack_size);
+  }
+  ~task_core() {
+    if (extras_) [[unlikely]]
+      free_extras();
+  }
 
   [[nodiscard]] task_info info() const;
   [[nodiscard]] std::uint64_t id() const noexcept { return own.id(); }
@@ -142,6 +148,7 @@ class task_core : public runnable {
   friend class binding;
   friend struct cancel_message;
   friend class runtime_core;
+  friend bool start_task(task_core&);
   friend bool start_task(task_core&, place);
   friend bool start_from_off_loops(task_core&, place);
   friend void start_in_group(task_core&, place);
@@ -166,9 +173,11 @@ class task_core : public runnable {
   void forget_parent() noexcept;
   void ask_as_spawned(loop_core& here, agent* spawner) noexcept;
   void ask_as_spawned_by(agent* spawner) noexcept;
+  void adopt_here(loop_core& here, agent* spawner) noexcept;
   void inherit(const agent* spawner) noexcept;
   void inherit_values(context_values* values) noexcept;
   void inherit_values_of_caller() noexcept;
+  void take_options(std::string_view name, std::size_t bytes);
   task_extras& extras();
   scope_control* control_to_heed(agent* spawner);
   void heed(scope_control* c) noexcept;
@@ -208,7 +217,7 @@ class task_core : public runnable {
   };
   std::uint64_t parent_ = 0;
   std::source_location site_;
-  std::unique_ptr<task_extras> few_;  // what few tasks have
+  task_extras* few_ = nullptr;  // what few tasks have; goes with the record
   context_values* values_ = nullptr;
 };
 
@@ -220,6 +229,8 @@ void start_elsewhere(task_core& task, place where, loop_core& here) noexcept;
 /// Hands a new record to the runtime. True when the task stays on the caller's loop. Throws no_runtime,
 /// std::out_of_range (no such loop); then nothing was spawned.
 bool start_task(task_core& task, place where);
+/// The same for the caller's loop.
+bool start_task(task_core& task);
 /// The same for a task in a group.
 void start_in_group(task_core& task, place where);
 

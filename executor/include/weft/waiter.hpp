@@ -32,6 +32,7 @@ enum class wake_reason : std::uint8_t { woken = 2, timed_out = 3, cancelled = 4 
 namespace detail {
 
 class cancel_watch;
+class fiber_wait;
 class loop_core;
 class scope;
 class task_core;
@@ -145,6 +146,7 @@ class waker {
 
  private:
   friend class waiter;
+  friend class detail::fiber_wait;
   waker(detail::agent* who, std::uint64_t word) noexcept : who_(who), word_(word) {}
   detail::agent* who_ = nullptr;
   std::uint64_t word_ = 0;

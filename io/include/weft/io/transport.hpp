@@ -57,7 +57,7 @@ class transport {
   /// Throws timed_out when the limit passes first, cancelled, stream_closed, error. Then no byte was taken.
   virtual std::size_t read_some(std::span<std::byte> to, wait_limit limit) = 0;
 
-  /// Waits until it can take bytes; gives how many it took, at least 1. `from` holds at least one byte.
+  /// Waits until it can take bytes; gives how many it took, at least 1. `from` has a piece, and none is empty.
   /// Throws as read_some. Then no byte was taken.
   virtual std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) = 0;
 
