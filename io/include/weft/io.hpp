@@ -15,6 +15,7 @@
 #include "weft/io/resolve.hpp"
 #include "weft/io/serve.hpp"
 #include "weft/io/signals.hpp"
+#include "weft/io/sim_network.hpp"
 #include "weft/io/stream.hpp"
 #include "weft/io/tcp.hpp"
 #include "weft/io/transport.hpp"

@@ -1,7 +1,8 @@
 #pragma once
 // Streams without a network: for tests, above all in sim::run, and for two fibers of one program.
 //
-// In a simulation every read and write moves a drawn number of bytes, as networks may.
+// In a simulation every read and write moves a drawn number of bytes, as networks may. For latency, cuts and resets see
+// sim_network.hpp.
 
 #include <cstddef>
 #include <memory>
