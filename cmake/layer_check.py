@@ -25,7 +25,7 @@ FLOORS = {
         # 1 machine room
         {
             "public": "runnable timer stack",
-            "private": "sanitizer eh_globals thread_priority stack_pool fiber run_queue inbox steal_ring timer_queue record_cache",
+            "private": "sanitizer eh_globals thread_priority stack_pool fiber run_queue inbox steal_ring spare_tasks timer_queue record_cache",
         },
         # 2 loop
         {"public": "loop gate", "private": "driver asio_driver sim_driver"},
@@ -59,7 +59,7 @@ FLOORS = {
         # 2 Asio and descriptors
         {"public": "wait_fd loop_executor use_fiber asio_awaitable", "private": "descriptor socket"},
         # 3 kinds
-        {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory sim_network", "private": ""},
+        {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory sim_network", "private": "passed_listing"},
         # 4 servers
         {"public": "serve tls", "private": ""},
         # 5 testing

@@ -1,5 +1,6 @@
 // The skynet tree: each task spawns ten, until there are a million leaves, and sums what they give. An operation is a
-// leaf; there are 0.11 tasks above each. (After github.com/atemerev/skynet.)
+// leaf; there are 0.11 tasks above each. Tasks spawned on their own loop start in the order they were spawned, so that
+// tree grows in breadth; those spawned anywhere, in depth. (After github.com/atemerev/skynet.)
 
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>

@@ -119,7 +119,32 @@ fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_agent&>(s
   if (left == 0 || due.load(std::memory_order_relaxed)) return nullptr;  // the loop must look at the world first
   budget.store(left - 1, std::memory_order_relaxed);
   if (runnable* r = ready_.pop()) return r;
-  return ring_.pop();
+  return next_spare();
+}
+
+[[gnu::always_inline]] inline runnable* loop_core::next_spare() noexcept {
+  if (spare_.empty()) return ring_.pop();
+  // Somebody has fallen asleep since the last look.
+  if (runtime_.idle.load(std::memory_order_relaxed) != 0 && runtime_.loops() > 1) [[unlikely]]
+    share();
+  runnable* const r = spare_.pop();
+  return r ? r : ring_.pop();
+}
+
+// A task that may start anywhere must not wait for ever behind fibers that are always ready, or newer ones.
+void loop_core::push_a_spare() noexcept {
+  if (spare_.empty() && ring_.empty()) return;
+  const auto at = now();
+  runnable* r = nullptr;
+  if (at < turn_of_oldest_) {
+    r = next_spare();
+  } else {
+    turn_of_oldest_ = at + spare_patience;
+    r = ring_.pop();
+    if (!r) r = spare_.pop_oldest();
+  }
+  if (r) ready_.push(r);
+  if (runtime_.loops() > 1 && ring_.size() < spare_.size()) share();
 }
 
 fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
@@ -242,10 +267,26 @@ void loop_core::intake() noexcept { accept(inbox_.drain()); }
 
 void loop_core::run_one(std::size_t i) noexcept { start_or_resume(native_, ready_.take(i)); }
 
+// Tasks that may start anywhere are kept where only this loop takes them, for no price, and the ring is kept stocked
+// for loops that come to steal. A loop that sleeps is seen here or in next_spare(), and then gets what there is.
 void loop_core::offer(runnable* r) noexcept {
-  if (simulated_ || !ring_.push(r)) {
+  if (simulated_) {
     ready_.push(r);
     return;
+  }
+  if (spare_.full()) ready_.push(spare_.pop_oldest());
+  spare_.push(r);
+  if (runtime_.loops() > 1 && (ring_.size() < spare_.size() || runtime_.idle.load(std::memory_order_relaxed) != 0))
+    share();
+}
+
+// Half of the spare tasks, the older ones, go where every loop can take them.
+[[gnu::noinline]] void loop_core::share() noexcept {
+  for (auto n = (spare_.size() + 1) / 2; n > 0; --n) {
+    runnable* const r = spare_.pop_oldest();
+    if (ring_.push(r)) continue;
+    ready_.push(r);
+    break;
   }
   tell_idle();
 }
@@ -372,15 +413,14 @@ void loop_core::run(const std::atomic<bool>& stop) {
     rounds.store(rounds.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     due.store(false, std::memory_order_relaxed);
     runnable* r = ready_.pop();
-    if (!r) r = ring_.pop();
+    if (!r) r = next_spare();
     if (r) {
       start_or_resume(native_, r);
       if (budget.load(std::memory_order_relaxed) == 0 || due.load(std::memory_order_relaxed)) {
         // Fibers are still ready: look at the world, but do not sleep.
         check_no_algorithm();
         driver_->poll(clock::time_point::min());
-        // A task spawned `anywhere` must not wait for ever behind fibers that are always ready.
-        if (runnable* waiting = ring_.pop()) ready_.push(waiting);
+        push_a_spare();
         default_fibers_->tidy(2);
       }
       continue;

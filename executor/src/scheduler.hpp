@@ -20,6 +20,7 @@
 #include "inbox.hpp"
 #include "record_cache.hpp"
 #include "run_queue.hpp"
+#include "spare_tasks.hpp"
 #include "steal_ring.hpp"
 #include "timer_queue.hpp"
 #include "weft/cancel.hpp"
@@ -74,7 +75,7 @@ class loop_core {
   void leave() noexcept;
 
   void ready(runnable* r) noexcept { ready_.push(r); }
-  /// Puts a task where other loops can take it; tells a sleeping one.
+  /// A task that may start anywhere: other loops can take it when they have nothing to do.
   void offer(runnable* r) noexcept;
 
   /// Leaves the running fiber for whoever is ready next. Comes back when it is resumed.
@@ -146,6 +147,9 @@ class loop_core {
   void switch_to_loop(fiber& from) noexcept;
   void start_or_resume(fiber& from, runnable* r) noexcept;
   void accept(runnable* list) noexcept;
+  runnable* next_spare() noexcept;
+  void push_a_spare() noexcept;
+  void share() noexcept;
   void tell_idle() noexcept;
   void leave_idle(std::uint64_t mine) noexcept;
   bool steal() noexcept;
@@ -164,6 +168,10 @@ class loop_core {
   bool is_pool_ = false;
   std::uint64_t ids_ = 0;
   run_queue ready_;
+  spare_tasks spare_;
+  // The longest that the oldest of the spare tasks waits for its turn to be the next, while newer ones are.
+  static constexpr std::chrono::milliseconds spare_patience{4};
+  clock::time_point turn_of_oldest_;
   timer_queue timers_;
 
   // Looking out: see sleep().

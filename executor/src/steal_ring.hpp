@@ -9,8 +9,8 @@
 // Claim: each entry is consumed once. Proof: a consumer reads slots [h, h+n) and then moves head_ from h to h+n. While
 // head_ is h the owner writes none of these slots (push() keeps tail_ - head_ <= capacity), so when the CAS succeeds
 // what was read is what was pushed; when it fails the reading is thrown away. Model: tests/model/steal_ring.pml.
-// Rejected: a Chase-Lev deque. Its owner pops the newest entry, which starves the oldest task; servers want the
-// oldest first.
+// Rejected: a Chase-Lev deque, whose owner pops the newest entry. A loop has its newest tasks beside the ring, where
+// they cost no atomic operation (spare_tasks.hpp); what is here is taken in turn, and several at a time.
 
 #include <array>
 #include <atomic>
@@ -63,6 +63,10 @@ class steal_ring {
 
   [[nodiscard]] bool empty() const noexcept {
     return head_.load(std::memory_order_acquire) == tail_.load(std::memory_order_acquire);
+  }
+  /// The owner only.
+  [[nodiscard]] std::uint64_t size() const noexcept {
+    return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_relaxed);
   }
 
  private:

@@ -8,6 +8,7 @@
 #include "inbox.hpp"
 #include "record_cache.hpp"
 #include "run_queue.hpp"
+#include "spare_tasks.hpp"
 #include "steal_ring.hpp"
 
 namespace weft::detail::queues_test {
@@ -113,6 +114,23 @@ TEST(Inbox, KeepsTheOrderOfEachOfManyPushers) {
     std::this_thread::yield();
   }
   for (auto& t : threads) t.join();
+}
+
+TEST(SpareTasks, GivesFromBothEnds) {
+  spare_tasks tasks;
+  std::deque<item> items(spare_tasks::capacity);
+  EXPECT_EQ(tasks.pop(), nullptr);
+  EXPECT_EQ(tasks.pop_oldest(), nullptr);
+  for (int round = 0; round < 3; ++round) {  // around the end of its slots
+    for (item& it : items) tasks.push(&it);
+    EXPECT_TRUE(tasks.full());
+    EXPECT_EQ(tasks.pop(), &items.back());
+    for (std::size_t i = 0; i < 100; ++i) EXPECT_EQ(tasks.pop_oldest(), &items[i]);
+    tasks.push(&items[0]);
+    EXPECT_EQ(tasks.pop(), &items[0]);
+    for (std::size_t i = spare_tasks::capacity - 1; i-- > 100;) EXPECT_EQ(tasks.pop(), &items[i]);
+    EXPECT_TRUE(tasks.empty());
+  }
 }
 
 TEST(StealRing, IsBoundedAndGivesTheOldestFirst) {

@@ -31,7 +31,7 @@ stack carve(stack_pool& pool) {
   return pool.carve([](const stack&) {});
 }
 
-class StackPool : public testing::TestWithParam<stack_guard> {};
+class StackPool : public ::testing::TestWithParam<stack_guard> {};
 
 TEST_P(StackPool, GivesWholePagesThatCanBeWrittenToTheLastByte) {
   stack_pool pool(100'000, 256, 10, GetParam());
@@ -97,7 +97,7 @@ TEST_P(StackPool, ShowsEveryStackItCarved) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Guards, StackPool,
-                         testing::Values(stack_guard::automatic, stack_guard::install, stack_guard::protect),
+                         ::testing::Values(stack_guard::automatic, stack_guard::install, stack_guard::protect),
                          [](const auto& each) {
                            return each.param == stack_guard::automatic ? "Automatic"
                                   : each.param == stack_guard::install ? "Install"

@@ -2,7 +2,7 @@
  * are about to sleep.
  *
  * Stands for: executor/src/steal_ring.hpp  steal_ring::push, steal_ring::pop, steal_ring::steal
- *             executor/src/loop.cpp        loop::run (search, sleep), the idle mask
+ *             executor/src/scheduler.cpp   loop_core::share, tell_idle, sleep, leave_idle: the idle mask
  *
  * One owner pushes ITEMS items into a ring of SLOTS and pops some of them or none; two thieves
  * steal. An item that was taken may keep its loop busy for ever, and the owner is busy for ever

@@ -16,7 +16,9 @@
 
 namespace weft {
 
-/// May start on any loop: idle loops take such tasks from busy ones. Once started it stays where it is.
+/// May start on any loop: idle loops take such tasks from busy ones. Once started it stays where it is. A loop starts
+/// the newest of its own first, and gives away the oldest; the oldest gets its turn in the end, however many newer ones
+/// come.
 inline constexpr detail::place anywhere{detail::place::how::anywhere};
 /// On the caller's loop, but under no scope of the caller: no deadline, no parent's cancellation.
 inline constexpr detail::place detached{detail::place::how::detached};
