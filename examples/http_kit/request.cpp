@@ -1,5 +1,7 @@
 #include "http_kit/request.hpp"
 
+#include <weft/this_fiber.hpp>
+
 #include <algorithm>
 #include <stdexcept>
 
@@ -24,6 +26,11 @@ const std::string& request::body() {
     all.resize(size);
     return body_.emplace(std::move(all));
   }
+}
+
+void request::wait_until_gone() {
+  if (source_) return source_->wait_until_gone();
+  for (;;) weft::sleep_for(std::chrono::hours(1));  // a test's: nobody there can go
 }
 
 void request::begin(body_source* source) noexcept {

@@ -27,6 +27,8 @@ class body_source {
   virtual std::size_t read_some(std::span<char> to) = 0;
   virtual void limit(std::uint64_t bytes, std::optional<std::chrono::nanoseconds> time) = 0;
   [[nodiscard]] virtual std::optional<std::uint64_t> length() const = 0;
+  /// Waits until nothing more can come from the client.
+  virtual void wait_until_gone() { throw std::logic_error("http: nobody to be watched"); }
 };
 
 class request {
@@ -72,6 +74,16 @@ class request {
 
   /// All of it; once it was read, again. As read_some().
   const std::string& body();
+
+  /// Waits until the client has ended the connection, or its half of it: a client that wants its answer stays. See
+  /// while_connected.hpp.
+  ///
+  /// Suspends: always.
+  /// Cancel:   throws cancelled; nothing is lost of a next request.
+  /// Threads:  fibers of the connection's loop, while nobody reads; once the body was read.
+  /// Ordering: none.
+  /// Throws:   std::logic_error when the body was not read.
+  void wait_until_gone();
 
   /// For servers: the next request, with this body.
   void begin(body_source* source) noexcept;

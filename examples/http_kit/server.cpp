@@ -18,6 +18,7 @@
 #include <weft/io/error.hpp>
 #include <weft/loop.hpp>
 #include <weft/spawn.hpp>
+#include <weft/this_fiber.hpp>
 #include <weft/timeout.hpp>
 
 #include "http_kit/message_reader.hpp"
@@ -119,6 +120,7 @@ struct server::connection final : body_source {
   }
   void limit(std::uint64_t bytes, std::optional<std::chrono::nanoseconds> time) override { reader.limit(bytes, time); }
   [[nodiscard]] std::optional<std::uint64_t> length() const override { return reader.length(); }
+  void wait_until_gone() override;
 
   bool wait_for_request();
   response ask_handler();
@@ -170,6 +172,18 @@ bool server::connection::wait_for_request() {
   const auto came = stopping() ? weft::move_on_after(100ms, [&] { return stream.fill(); }) : stream.fill();
   idle = false;
   return came.value_or(0) != 0;
+}
+
+void server::connection::wait_until_gone() {
+  if (!reader.body_done()) throw std::logic_error("http: the body was not read");
+  for (;;) try {
+      if (stream.fill() == 0) return;
+    } catch (const weft::timed_out&) {  // it has nothing to say: that is what is expected of it
+    } catch (const weft::io::line_too_long&) {
+      for (;;) weft::sleep_for(std::chrono::hours(1));  // so many requests that its end cannot be seen behind them
+    } catch (const weft::io::error&) {
+      return;
+    }
 }
 
 /// False when it was the last of its connection.

@@ -1,0 +1,44 @@
+#pragma once
+// Work that is of no use once the client has gone.
+
+#include <type_traits>
+#include <utility>
+
+#include <weft/cancel.hpp>
+#include <weft/cancel_scope.hpp>
+#include <weft/spawn.hpp>
+
+#include "http_kit/request.hpp"
+#include "http_kit/status.hpp"
+
+namespace http {
+
+/// 499, as nginx logs it: the client did not wait for its answer.
+inline constexpr auto client_gone = static_cast<status>(499);
+
+/// Runs f in the caller, and cancels it when the client ends the connection. For a request whose body was read.
+///
+/// Suspends: always; as f does.
+/// Cancel:   throws cancelled, as f does.
+/// Threads:  the fiber that serves the request.
+/// Ordering: f runs in the caller.
+/// Throws:   what f throws; error 499 when the client went first.
+template <class F>
+std::invoke_result_t<F> while_connected(request& r, F&& f) {
+  const weft::cancel_scope work;
+  struct watching {
+    weft::future<void> task;
+    ~watching() {
+      task.cancel();
+      weft::shield([&] { task.wait(); });
+    }
+  } const watcher{weft::spawn([&] {
+    r.wait_until_gone();
+    work.cancel();
+  })};
+  auto result = work.run(std::forward<F>(f));
+  if (!result) throw error(client_gone, "the client has gone");
+  if constexpr (!std::is_void_v<std::invoke_result_t<F>>) return std::move(*result);
+}
+
+}  // namespace http
