@@ -6,8 +6,12 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache pkg-config libboost-dev libboost-context-dev libasio-dev libtbb-dev)
-examples=(libsqlite3-dev libssl-dev nlohmann-json3-dev curl wrk gnuplot-nox)
-tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev libst-dev python3 python3-matplotlib strace openssl netcat-openbsd nginx-light)
+examples=(libsqlite3-dev libssl-dev nlohmann-json3-dev curl wrk gnuplot-nox
+  libjpeg-dev libpng-dev libexif-dev libstb-dev libpq-dev libcurl4-openssl-dev)
+tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev libst-dev python3 python3-matplotlib strace openssl
+  netcat-openbsd nginx-light python3-pil python3-selenium postgresql)
+# Ubuntu has this browser only as a snap, which tests cannot use; they say that they were skipped.
+if grep -qs '^ID=debian' /etc/os-release; then tests+=(chromium chromium-driver); fi
 bench=(golang-go cargo librust-tokio-dev)
 ci=(clang-16 libclang-rt-16-dev clang-format-16 clang-tidy spin gcc libc6-dev valgrind util-linux)
 

@@ -21,7 +21,7 @@ class arguments {
  public:
   arguments(int count, char** values) {
     for (int i = 1; i < count; i += 2) {
-      if (i + 1 == count) throw std::invalid_argument(values[i] + std::string(" what? It takes a number"));
+      if (i + 1 == count) throw std::invalid_argument(values[i] + std::string(" what? It takes a value"));
       given_[values[i]] = values[i + 1];
     }
   }
@@ -33,6 +33,11 @@ class arguments {
     if (given.empty()) return otherwise;
     if (const auto n = number<T>(given.mapped())) return *n;
     throw std::invalid_argument(name + " " + given.mapped() + ": not a number that can be");
+  }
+
+  std::string take(const std::string& name, const std::string& otherwise) {
+    const auto given = given_.extract(name);
+    return given.empty() ? otherwise : given.mapped();
   }
 
   /// Throws std::invalid_argument when something was given that nobody took.
