@@ -25,6 +25,8 @@ std::uint64_t next_scope_id() noexcept {
 
 bool is_fiber(const agent& a) noexcept { return a.what == agent::kind::fiber; }
 
+unsigned uncaught_here() noexcept { return static_cast<unsigned>(std::uncaught_exceptions()); }
+
 }  // namespace
 
 void scope::enter(agent& who, deadline until, bool shield) {
@@ -39,7 +41,7 @@ void scope::enter(agent& who, deadline until, bool shield) {
   until_ = until;
   if (!shield && outer_) until_ = std::min(until_, outer_->until_);
   shield_ = shield;
-  uncaught_ = static_cast<std::uint16_t>(std::uncaught_exceptions());
+  uncaught_ = static_cast<std::uint16_t>(is_fiber(who) ? who.home->uncaught() : uncaught_here());
   who.innermost = this;
   if (shield) ++who.shields;
 }

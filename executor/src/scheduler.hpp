@@ -87,6 +87,8 @@ class loop_core {
   void disarm(timer& t) noexcept { timers_.remove(t); }
 
   [[nodiscard]] clock::time_point now() const noexcept { return driver_->now(); }
+  /// std::uncaught_exceptions() of the running fiber, without a call.
+  [[nodiscard]] unsigned uncaught() const noexcept { return globals_->uncaught; }
   [[nodiscard]] driver& io() noexcept { return *driver_; }
   [[nodiscard]] fiber_pool& fibers() noexcept { return *default_fibers_; }
   [[nodiscard]] const fiber_pool& fibers() const noexcept { return *default_fibers_; }
