@@ -9,7 +9,7 @@ packages=(g++ cmake ninja-build ccache pkg-config libboost-dev libboost-context-
 examples=(libsqlite3-dev libssl-dev nlohmann-json3-dev curl wrk gnuplot-nox
   libjpeg-dev libpng-dev libexif-dev libstb-dev libpq-dev libcurl4-openssl-dev)
 tests=(libgtest-dev libbenchmark-dev libboost-fiber-dev libst-dev python3 python3-matplotlib strace openssl
-  netcat-openbsd nginx-light python3-pil python3-selenium postgresql)
+  netcat-openbsd nginx-light python3-pil python3-selenium python3-websockets postgresql)
 # Ubuntu has this browser only as a snap, which tests cannot use; they say that they were skipped.
 if grep -qs '^ID=debian' /etc/os-release; then tests+=(chromium chromium-driver); fi
 bench=(golang-go cargo librust-tokio-dev)

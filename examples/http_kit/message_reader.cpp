@@ -249,9 +249,14 @@ std::size_t message_reader::read_some(std::span<char> to) try {
   room_ -= n;
   if (left_ == 0) finish();
   return n;
+} catch (const error&) {
+  bad_ = true;
+  throw;
 } catch (const weft::timed_out&) {
+  bad_ = true;
   throw error(status::request_timeout, "the message took too long to come");
 } catch (const weft::io::line_too_long&) {
+  bad_ = true;
   throw error(status::bad_request, "what stands between chunks is too long");
 }
 

@@ -58,7 +58,7 @@ class message_reader : public body_source {
   bool skip_body(std::uint64_t most);
   /// False when skip_body() would be, for certain.
   [[nodiscard]] bool may_skip(std::uint64_t most) const noexcept {
-    return framing_ != framing::until_end && (framing_ != framing::length || left_ <= most);
+    return !bad_ && framing_ != framing::until_end && (framing_ != framing::length || left_ <= most);
   }
   /// All was read. The next message may be.
   [[nodiscard]] bool body_done() const noexcept { return framing_ == framing::none; }
@@ -87,6 +87,7 @@ class message_reader : public body_source {
   framing framing_ = framing::none;
   bool keep_alive_ = false;
   bool request_ = true;
+  bool bad_ = false;      ///< the body is: where the next message begins nobody knows
   bool hurried_ = false;  ///< the stream's read_timeout() is ours
   std::optional<weft::deadline> until_;
   std::optional<std::uint64_t> length_;

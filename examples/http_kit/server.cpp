@@ -215,7 +215,9 @@ bool server::connection::serve_one() {
   }
   bool keep_alive = reader.keep_alive() && !failure && !stopping() && reader.may_skip(most_skipped) &&
                     (!awaits_continue || reader.body_done());  // else it may come or not
+  awaits_continue = false;                                     // too late for that
   keep_alive = write(answer, keep_alive);
+  answer.stream = {};  // it may own who reads the request's body
   add_one(here.answered);
   if (logs) log(answer.code);
   if (keep_alive && skip_body()) return true;

@@ -1,0 +1,176 @@
+// A key-value store: one command a line, one answer a line. It keeps everything on one loop, so the fibers of its
+// connections share a plain std::map and need no lock: between two waits nothing else touches it.
+//
+// Run it: build/dev/examples/11_key_value --port 7002
+//         (port 0 takes any free one; also --keys, the most it holds, and --silence-ms)
+//
+//     nc localhost 7002
+//     SET colour 60 dark green     OK         kept for 60 seconds; 0 is for ever; the value is the rest of the line
+//     GET colour                   VALUE dark green, or NONE
+//     TTL colour                   INT 59, or INT 0 for ever, or NONE
+//     INCR visits                  INT 1      the number there, plus one; kept for as long as it was
+//     DEL colour                   INT 1      how many there were
+//     KEYS                         INT 1      how many there are
+//     QUIT                         OK, and the end
+//
+// What it does not understand it answers with "ERROR" and why. Commands may be sent without waiting (pipelined):
+// answers come in order, and those that are ready go out together. On SIGINT (Ctrl-C) or SIGTERM it ends with a line
+// such as
+//
+//     stopped: 4711 commands, 12 keys
+
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <weft/weft.hpp>
+
+#include "support/arguments.hpp"
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t longest_line = 64 * 1024;
+constexpr std::size_t longest_key = 250;
+
+class store {
+ public:
+  explicit store(std::size_t most) : most_(most) {}
+
+  /// The answer to a line, without its end. Does not wait.
+  std::string answer(std::string_view line) {
+    ++commands_;
+    const std::string_view command = take_word(line);
+    if (command == "KEYS") return integer(static_cast<std::int64_t>(entries_.size()));
+    if (command != "GET" && command != "SET" && command != "DEL" && command != "TTL" && command != "INCR")
+      return "ERROR no such command: GET, SET, DEL, TTL, INCR, KEYS or QUIT";
+    const std::string_view key = take_word(line);
+    if (key.empty() || key.size() > longest_key) return "ERROR a key has 1 to 250 bytes";
+    if (command == "SET") return set(key, line);
+    if (!line.empty()) return "ERROR one key is enough";
+    const auto at = find(key);
+    const bool is_there = at != entries_.end();
+    if (command == "GET") return is_there ? "VALUE " + at->second.value : "NONE";
+    if (command == "TTL") return is_there ? integer(at->second.seconds_left()) : "NONE";
+    if (command == "INCR") return increment(key, is_there ? &at->second : nullptr);
+    if (is_there) entries_.erase(at);
+    return integer(is_there ? 1 : 0);
+  }
+
+  /// Forgets what nobody has asked for since its time was up.
+  void sweep() {
+    for (weft::interval ticks(1s, weft::missed_tick::delay);; ticks.tick())
+      std::erase_if(entries_, [](const auto& e) { return e.second.until.passed(); });
+  }
+
+  [[nodiscard]] std::size_t keys() const { return entries_.size(); }
+  [[nodiscard]] std::uint64_t commands() const { return commands_; }
+
+ private:
+  struct entry {
+    std::string value;
+    weft::deadline until;
+    [[nodiscard]] std::int64_t seconds_left() const {
+      if (until.is_never()) return 0;
+      return std::chrono::ceil<std::chrono::seconds>(until.when() - weft::clock::now()).count();
+    }
+  };
+  using map = std::map<std::string, entry, std::less<>>;
+
+  static std::string_view take_word(std::string_view& line) {
+    const std::string_view word = line.substr(0, line.find(' '));
+    line.remove_prefix(std::min(word.size() + 1, line.size()));
+    return word;
+  }
+  static std::string integer(std::int64_t n) { return "INT " + std::to_string(n); }
+
+  map::iterator find(std::string_view key) {
+    const auto at = entries_.find(key);
+    if (at == entries_.end() || !at->second.until.passed()) return at;
+    entries_.erase(at);
+    return entries_.end();
+  }
+  std::string set(std::string_view key, std::string_view rest) {
+    const auto seconds = number<std::uint32_t>(take_word(rest));
+    if (!seconds) return "ERROR for how many seconds? SET key seconds value";
+    return put(key,
+               {std::string(rest),
+                *seconds > 0 ? weft::deadline::after(std::chrono::seconds(*seconds)) : weft::deadline::never()},
+               "OK");
+  }
+  std::string increment(std::string_view key, entry* there) {
+    const auto n = there ? number<std::int64_t>(there->value) : 0;
+    if (!n || *n == INT64_MAX) return "ERROR that is no number to add to";
+    return put(key, {std::to_string(*n + 1), there ? there->until : weft::deadline::never()}, integer(*n + 1));
+  }
+  std::string put(std::string_view key, entry value, std::string done) {
+    if (entries_.size() >= most_ && find(key) == entries_.end()) return "ERROR the store is full";
+    entries_.insert_or_assign(std::string(key), std::move(value));
+    return done;
+  }
+
+  const std::size_t most_;
+  map entries_;
+  std::uint64_t commands_ = 0;
+};
+
+void talk(weft::io::stream client, store& here) {
+  std::string answers;
+  const auto send = [&] {
+    client.write_all(answers);
+    answers.clear();
+  };
+  try {
+    for (bool more = true; more;) {
+      std::string line = client.read_until("\n", longest_line);
+      line.erase(line.find_last_not_of("\r\n") + 1);
+      more = line != "QUIT";
+      answers += (more ? here.answer(line) : "OK") + "\n";
+      // As long as there are whole commands, their answers are gathered.
+      if (!more || answers.size() > longest_line || client.buffered().find('\n') == std::string_view::npos) send();
+    }
+  } catch (const weft::io::line_too_long&) {
+    answers += "ERROR a line has 65536 bytes at most\n";
+    send();
+  } catch (const weft::io::end_of_stream&) {  // a command without its end does not count
+  }
+}
+
+int main(int argc, char** argv) try {
+  arguments given(argc, argv);
+  const auto port = given.take<std::uint16_t>("--port", 7002);
+  const auto most = given.take<std::size_t>("--keys", 1'000'000);
+  weft::io::serve_options limits;
+  limits.first_byte = limits.idle = std::chrono::milliseconds(given.take("--silence-ms", 300'000u));
+  limits.grace = 500ms;
+  given.finish();
+  weft::run(
+      [&] {
+        store here(most);
+        weft::io::server server(
+            weft::io::listen(weft::io::endpoint::loopback(port)),
+            [&](weft::io::stream client) { talk(std::move(client), here); }, limits);
+        weft::io::signals stop{SIGINT, SIGTERM};
+        std::cout << "listening on " << to_string(server.local()) << std::endl;
+        weft::with_group([&](weft::task_group& all) {
+          all.spawn([&] { here.sweep(); });
+          auto serving = all.spawn([&] { server.run(); });
+          stop.wait();
+          server.stop();
+          serving.get();
+          all.cancel();
+        });
+        std::cout << "stopped: " << here.commands() << " commands, " << here.keys() << " keys" << std::endl;
+      },
+      {.loops = 1});
+  return 0;
+} catch (const std::exception& error) {
+  std::cerr << "11_key_value: " << error.what() << std::endl;
+  return 1;
+}
