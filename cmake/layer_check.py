@@ -43,7 +43,7 @@ FLOORS = {
             "private": "",
         },
         # 6 pools
-        {"public": "cpu_pool blocking_pool bind cpu_context", "private": "cpu_runner cpu_pool_standin"},
+        {"public": "cpu_pool blocking_pool bind cpu_context", "private": "cpu_queue cpu_runner cpu_pool_standin"},
         # 7 tasks
         {"public": "lazy spawn timeout gather race wait as_completed map_bounded task_group await coroutine", "private": ""},
         # 8 runtime

@@ -1,7 +1,6 @@
 #include "weft/cpu_pool.hpp"
 
 #include <oneapi/tbb/cache_aligned_allocator.h>
-#include <oneapi/tbb/concurrent_queue.h>
 #include <oneapi/tbb/enumerable_thread_specific.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task.h>
@@ -81,39 +80,25 @@ class tbb_pool final : public cpu_runner {
  private:
   static constexpr std::size_t most_helpers = 64;
 
-  struct item {
-    task_core* task;
-    fiber_agent* fiber;
-  };
-
-  void submit(task_core* task, fiber_agent* f) override {
-    queue_.push({task, f});
+  void call_worker() override {
     tokens_.fetch_add(1, std::memory_order_relaxed);
     arena_.enqueue([this] {
-      tbb::this_task_arena::isolate([this] { start_one(); });
-      tokens_.fetch_sub(1, std::memory_order_release);  // the pool may be gone now
+      tbb::this_task_arena::isolate([this] { serve_one(); });  // a helper may have taken it
+      tokens_.fetch_sub(1, std::memory_order_release);         // the pool may be gone now
     });
-  }
-
-  bool start_one() noexcept {
-    item next;
-    if (!queue_.try_pop(next)) return false;  // a helper has taken it
-    started_.fetch_add(1, std::memory_order_relaxed);
-    work(next.task, next.fiber);
-    return true;
   }
 
   void guard() {
     std::unique_lock lock(mutex_);
-    auto seen = started_.load(std::memory_order_relaxed);
+    auto seen = queue().popped();
     while (!stop_) {
       if (suspended.load(std::memory_order_relaxed) == 0) {
         changed_.wait(lock, [this] { return stop_ || suspended.load(std::memory_order_relaxed) > 0; });
-        seen = started_.load(std::memory_order_relaxed);
+        seen = queue().popped();
       }
       changed_.wait_for(lock, std::chrono::milliseconds(2), [this] { return stop_; });
-      const auto now = started_.load(std::memory_order_relaxed);
-      if (!stop_ && now == seen && !queue_.empty() && helpers_ < most_helpers) {
+      const auto now = queue().popped();
+      if (!stop_ && now == seen && queue().length() > 0 && helpers_ < most_helpers) {
         ++helpers_;
         std::thread([this] { help(); }).detach();  // counted, and awaited in the destructor
       }
@@ -127,7 +112,7 @@ class tbb_pool final : public cpu_runner {
     tbb::task_arena own(1);
     own.execute([this] {
       tbb::this_task_arena::isolate([this] {
-        while (start_one()) {
+        while (serve_one()) {
         }
       });
     });
@@ -141,8 +126,6 @@ class tbb_pool final : public cpu_runner {
   tbb::task_arena arena_;
   const unsigned wanted_;
   const cpu_scheduling scheduling_;
-  tbb::concurrent_queue<item> queue_;
-  std::atomic<std::uint64_t> started_{0};
   std::atomic<std::int64_t> tokens_{0};  // given to the arena, and not finished
   // The guard and its helpers; touched only when bodies wait.
   std::mutex mutex_;

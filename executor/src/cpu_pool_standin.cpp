@@ -2,7 +2,6 @@
 // no algorithms.
 
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -34,15 +33,10 @@ class standin_pool final : public cpu_runner {
   [[nodiscard]] unsigned workers() const noexcept override { return static_cast<unsigned>(threads_.size()); }
 
  private:
-  struct item {
-    task_core* task;
-    fiber_agent* fiber;
-  };
-
-  void submit(task_core* task, fiber_agent* f) override {
+  void call_worker() override {
     {
       const std::lock_guard lock(mutex_);
-      queue_.push_back({task, f});
+      ++calls_;
     }
     changed_.notify_one();
   }
@@ -51,19 +45,18 @@ class standin_pool final : public cpu_runner {
     tl_cpu_thread = true;
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [this] { return stop_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      const item next = queue_.front();
-      queue_.pop_front();
+      changed_.wait(lock, [this] { return stop_ || calls_ > 0; });
+      if (calls_ == 0) return;
+      --calls_;
       lock.unlock();
-      work(next.task, next.fiber);
+      serve_one();
       lock.lock();
     }
   }
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<item> queue_;
+  std::size_t calls_ = 0;
   bool stop_ = false;
   std::vector<std::thread> threads_;
 };

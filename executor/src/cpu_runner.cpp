@@ -4,11 +4,12 @@
 #include "overflow.hpp"
 #include "thread_agent.hpp"
 #include "weft/cpu_pool.hpp"
+#include "weft/error.hpp"
 
 namespace weft::detail {
 
 cpu_runner::cpu_runner(const config& c, slab_place where)
-    : fibers_(agent::kind::cpu, c.cpu_stack_size, c.max_stacks, &cpu_runner::fiber_main, where) {}
+    : queue_(c), fibers_(agent::kind::cpu, c.cpu_stack_size, c.max_stacks, &cpu_runner::fiber_main, where) {}
 
 namespace {
 
@@ -21,22 +22,75 @@ void deliver(agent& a) noexcept {
 
 }  // namespace
 
-void cpu_runner::work(task_core* task, fiber_agent* f) noexcept {
+void refuse(cpu_task& task, cpu_queue::answer why) noexcept {
+  task.fail_off_loop(std::make_exception_ptr(overloaded(
+      why == cpu_queue::answer::full
+          ? "overloaded: config.cpu_queue CPU tasks wait for a worker already"
+          : "overloaded: CPU tasks wait longer than config.cpu_target for a worker; only high priority comes in")));
+}
+
+void expire(cpu_task& task) noexcept {
+  task.fail_off_loop(std::make_exception_ptr(
+      timed_out("timed out: cpu_options.start_by had passed when a worker came to the task, which was not started")));
+}
+
+void cpu_runner::start(task_core& task) {
+  auto& entry = static_cast<cpu_task&>(task);
+  if (const auto answer = queue_.offer(entry); answer != cpu_queue::answer::welcome) [[unlikely]] {
+    refuse(entry, answer);
+    return;
+  }
+  call_worker();
+}
+
+void cpu_runner::resume(fiber_agent& f) {
+  queue_.push(f);
+  call_worker();
+}
+
+bool cpu_runner::serve_one() noexcept {
+  cpu_entry* const e = queue_.pop();
+  if (!e) return false;
   prepare_thread_for_overflow();
   set_runs_for_weft(true);
-  if (task) {
-    try {
-      const std::lock_guard lock(mutex_);
-      f = fibers_.take();
-    } catch (...) {
-      task->fail_off_loop(std::current_exception());
-      return;
-    }
-    f->deliver = &deliver;
-    f->assigned = task;
-    f->finished = false;
+  if (fiber_agent* const f = e->resumed ? static_cast<fiber_agent*>(e) : begin(static_cast<cpu_task&>(*e))) enter(*f);
+  served_.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+// The stack it is to run on; null when it has ended already.
+fiber_agent* cpu_runner::begin(cpu_task& task) noexcept {
+  if (task.start_by.passed()) {
+    expired_.fetch_add(1, std::memory_order_relaxed);
+    expire(task);
+    return nullptr;
   }
-  enter(*f);
+  fiber_agent* f = nullptr;
+  try {
+    const std::lock_guard lock(mutex_);
+    f = fibers_.take();
+  } catch (...) {
+    task.fail_off_loop(std::current_exception());
+    return nullptr;
+  }
+  f->deliver = &deliver;
+  f->assigned = &task;
+  f->finished = false;
+  f->resumed = true;  // whenever it is queued
+  f->rank = task.rank;
+  return f;
+}
+
+cpu_counts cpu_runner::counts() const noexcept {
+  const std::uint64_t served = served_.load(std::memory_order_relaxed);  // first: the other is ahead of it
+  const std::uint64_t popped = queue_.popped();
+  return {.busy = popped - served,
+          .queued = queue_.length(),
+          .served = popped,
+          .expired = expired_.load(std::memory_order_relaxed),
+          .refused = queue_.refused(),
+          .refusing = queue_.shedding(),
+          .waited = queue_.waited()};
 }
 
 // On the worker's own stack. Afterwards the task is done, or parked and not ours any more.

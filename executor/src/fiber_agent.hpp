@@ -6,11 +6,12 @@
 
 #include "fiber.hpp"
 #include "stack_pool.hpp"
+#include "weft/task.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::detail {
 
-struct fiber_agent final : agent, fiber {
+struct fiber_agent final : agent, fiber, cpu_entry {
   explicit fiber_agent(agent::kind k) noexcept : agent(k) {}
 
   runnable* assigned = nullptr;  ///< what it is to run next

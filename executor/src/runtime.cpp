@@ -68,6 +68,7 @@ void runtime_core::validate(const config& c) {
   check(c.loops <= loop_core::most_loops,
         "loops is " + std::to_string(c.loops) + "; there can be at most " + std::to_string(loop_core::most_loops));
   check(c.cpu_workers > 0, "cpu_workers is 0; spawn_cpu needs at least one worker");
+  check(c.cpu_queue > 0, "cpu_queue is 0; a task for spawn_cpu must be allowed to wait for a worker");
   check(c.blocking_threads > 0, "blocking_threads is 0; spawn_blocking needs at least one thread");
   check(c.max_stacks > 0, "max_stacks is 0; a task that starts needs a stack");
   for (const auto& [size, name] :
@@ -323,6 +324,15 @@ statistics get_statistics() {
     all.loops.push_back({l.switches(), l.fibers().made(), l.awake.load(std::memory_order_relaxed)});
   }
   all.cpu_workers = rt.cpu().workers();
+  const detail::cpu_counts cpu = rt.cpu().counts();
+  all.cpu = {.workers = all.cpu_workers,
+             .busy = cpu.busy,
+             .queued = cpu.queued,
+             .served = cpu.served,
+             .expired = cpu.expired,
+             .refused = cpu.refused,
+             .refusing = cpu.refusing,
+             .waited = cpu.waited};
   all.cpu_stacks = rt.cpu().stacks() ? rt.cpu().stacks()->carved() : 0;
   return all;
 }

@@ -2,6 +2,7 @@
 // What the parts of a running weft share.
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -16,6 +17,17 @@
 
 namespace weft::detail {
 
+/// weft::cpu_statistics, on a lower floor.
+struct cpu_counts {
+  std::uint64_t busy = 0;
+  std::uint64_t queued = 0;
+  std::uint64_t served = 0;
+  std::uint64_t expired = 0;
+  std::uint64_t refused = 0;
+  bool refusing = false;
+  std::chrono::nanoseconds waited{};
+};
+
 /// What the runtime needs of a CPU pool: cpu_pool.cpp (oneTBB), cpu_pool_standin.cpp (plain threads), simulation.
 class cpu_backend {
  public:
@@ -24,8 +36,10 @@ class cpu_backend {
   cpu_backend& operator=(const cpu_backend&) = delete;
   virtual ~cpu_backend() = default;
 
+  /// Of a cpu_task. One that is not let in fails, and so does one whose time has passed when a worker comes to it.
   virtual void start(task_core& task) = 0;
   [[nodiscard]] virtual unsigned workers() const noexcept = 0;
+  [[nodiscard]] virtual cpu_counts counts() const noexcept = 0;
   /// The stacks its tasks run on; null if it has none of its own.
   [[nodiscard]] virtual const stack_pool* stacks() const noexcept { return nullptr; }
 };

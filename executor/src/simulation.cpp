@@ -4,6 +4,7 @@
 #include <random>
 #include <vector>
 
+#include "cpu_runner.hpp"
 #include "inspect_core.hpp"
 #include "overflow.hpp"
 #include "runtime_core.hpp"
@@ -11,6 +12,7 @@
 #include "thread_agent.hpp"
 #include "weft/error.hpp"
 #include "weft/spawn.hpp"
+#include "weft/this_fiber.hpp"
 
 namespace weft {
 namespace detail {
@@ -87,6 +89,7 @@ class sim_core final : public runtime_core {
     running = nullptr;
   }
 
+  void compute_for(std::chrono::nanoseconds time) { static_cast<cpu&>(*cpu_).compute_for(time); }
   std::uint64_t draw(std::uint64_t bound) { return std::uniform_int_distribution<std::uint64_t>(0, bound - 1)(draw_); }
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
@@ -119,13 +122,86 @@ class sim_core final : public runtime_core {
  private:
   class cpu final : public cpu_backend {
    public:
-    cpu(sim_core& s, loop_core& l) noexcept : sim_(s), pool_(l) {}
-    void start(task_core& task) override { pool_.start_later(task, sim_.soon(1000)); }
+    cpu(sim_core& s, loop_core& l) noexcept : sim_(s), loop_(l), queue_(s.config_) {}
+    void start(task_core& task) override {
+      auto& entry = static_cast<cpu_task&>(task);
+      const auto answer = queue_.offer(entry);
+      if (answer == cpu_queue::answer::welcome)
+        hand_out();
+      else
+        refuse(entry, answer);
+    }
     [[nodiscard]] unsigned workers() const noexcept override { return sim_.config_.cpu_workers; }
+    [[nodiscard]] cpu_counts counts() const noexcept override {
+      return {.busy = busy_,
+              .queued = queue_.length(),
+              .served = queue_.popped(),
+              .expired = expired_,
+              .refused = queue_.refused(),
+              .refusing = queue_.shedding(),
+              .waited = queue_.waited()};
+    }
+
+    /// In one of its tasks.
+    void compute_for(std::chrono::nanoseconds time) {
+      ++busy_;
+      weft::shield([time] { sleep_for(time); });
+      free_worker();
+    }
 
    private:
+    // A worker is busy from the time it takes a task until the task waits for the first time, or ends.
+    struct turn final : timer, runnable {
+      turn(cpu& p, cpu_task& t) noexcept : runnable(kind::start), pool(p), task(t) {
+        expired = [](timer& n) noexcept {
+          auto& self = static_cast<turn&>(n);
+          self.pool.loop_.ready(&self);
+        };
+      }
+      void run() noexcept override {
+        pool.free_worker();
+        if (task.start_by.passed()) {
+          ++pool.expired_;
+          expire(task);
+        } else {
+          task.run_off_loop(*current_agent());
+        }
+        delete this;
+      }
+      void fail(std::exception_ptr error) noexcept override {
+        pool.free_worker();
+        task.fail_off_loop(std::move(error));
+        delete this;
+      }
+      cpu& pool;
+      cpu_task& task;
+    };
+    struct freed final : message {
+      explicit freed(cpu& p) noexcept : pool(p) {}
+      void run() noexcept override {
+        --pool.busy_;
+        pool.hand_out();
+        delete this;
+      }
+      cpu& pool;
+    };
+
+    void hand_out() {
+      while (busy_ < workers()) {
+        cpu_entry* const next = queue_.pop();
+        if (!next) return;
+        ++busy_;
+        loop_.arm(*new turn(*this, static_cast<cpu_task&>(*next)), sim_.soon(1000));
+      }
+    }
+    // When the caller has left its stack.
+    void free_worker() noexcept { loop_.post(new freed(*this)); }
+
     sim_core& sim_;
-    sim_pool pool_;
+    loop_core& loop_;
+    cpu_queue queue_;
+    std::uint64_t busy_ = 0;
+    std::uint64_t expired_ = 0;
   };
   class blocking final : public blocking_backend {
    public:
@@ -246,6 +322,13 @@ std::uint64_t seed() {
 std::uint64_t draw(std::uint64_t bound) {
   if (!detail::running) throw no_runtime("sim::draw(), called outside sim::run,");
   return detail::running->draw(bound);
+}
+
+void compute_for(std::chrono::nanoseconds time) {
+  const detail::agent* const here = detail::running ? detail::current_agent() : nullptr;
+  if (!here || !here->task || here->task->what() != detail::task_core::flavour::cpu)
+    throw no_runtime("sim::compute_for(), called outside a CPU task of sim::run,");
+  detail::running->compute_for(time);
 }
 
 }  // namespace sim

@@ -28,7 +28,7 @@ std::string order_of(std::uint64_t seed) {
              }
              gather(std::move(all)).get();
            },
-           {.loops = 2});
+           {.loops = 2, .cpu_workers = 4});
   return order;
 }
 

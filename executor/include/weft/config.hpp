@@ -75,6 +75,15 @@ struct config {
 
   /// Who has a core when loops and CPU tasks want it.
   cpu_scheduling cpu_threads = cpu_scheduling::background;
+
+  /// The most CPU tasks that may wait for a worker; a new one beyond fails with `overloaded`. (Those that go on after a
+  /// wait of their own are counted, but always come in.)
+  std::size_t cpu_queue = 1'000'000;
+
+  /// When for 100 ms every CPU task has waited this long for a worker, new ones fail with `overloaded` until one waits
+  /// less or none waits; those of cpu_priority::high come in. Zero, the default, lets all in: only the program knows
+  /// how long its clients wait, and a batch job has none.
+  std::chrono::nanoseconds cpu_target = std::chrono::nanoseconds(0);
 };
 
 }  // namespace weft

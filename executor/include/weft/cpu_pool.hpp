@@ -12,7 +12,7 @@ unsigned cpu_workers();
 namespace detail {
 
 class task_core;
-/// Hands a new record to the CPU pool. Throws no_runtime; then nothing was spawned.
+/// Hands a new record, a cpu_task, to the CPU pool. Throws no_runtime; then nothing was spawned.
 void start_cpu_task(task_core& task);
 
 }  // namespace detail

@@ -102,6 +102,12 @@ class wait_in_algorithm : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
+/// Work was refused, for there is too much of it: a server answers 503 with Retry-After.
+class overloaded : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 /// A channel was used that is closed (and, for a receiver, drained).
 class channel_closed : public std::runtime_error {
  public:

@@ -5,6 +5,7 @@
 // CPU task or blocking call completes, are drawn from the seed. CPU tasks and blocking calls run as fibers of loops of
 // their own. Real IO is an error. A thread_local is shared by all loops, since there is one thread.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <source_location>
@@ -41,5 +42,10 @@ std::uint64_t find_failing_seed(std::uint64_t first, std::uint64_t count, const 
 std::uint64_t seed();
 /// A number in [0, bound), drawn from the seed. Throws no_runtime outside a simulation.
 std::uint64_t draw(std::uint64_t bound);
+
+/// In a CPU task of a simulation: computes for so long, in virtual time. Its worker is busy meanwhile, so that with
+/// config.cpu_workers such tasks others wait. (All other computing takes no time.) Not a cancellation point. Throws
+/// no_runtime elsewhere.
+void compute_for(std::chrono::nanoseconds time);
 
 }  // namespace weft::sim

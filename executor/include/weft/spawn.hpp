@@ -30,15 +30,15 @@ inline constexpr detail::abandon abandonable{};
 namespace detail {
 
 /// A task and its result in one allocation.
-template <class F, class T>
-class spawned final : public future_state<T>, public task_core {
+template <class F, class T, class Core>
+class spawned_as final : public future_state<T>, public Core {
  public:
   template <class G>
-  spawned(flavour what, const task_options& options, std::source_location site, G&& f)
-      : future_state<T>(1 + future_core::one_hold), task_core(what, options, site), body_(std::forward<G>(f)) {}
+  spawned_as(task_core::flavour what, const task_options& options, std::source_location site, G&& f)
+      : future_state<T>(1 + future_core::one_hold), Core(what, options, site), body_(std::forward<G>(f)) {}
 
  private:
-  ~spawned() override {}
+  ~spawned_as() override {}
   void execute() override {
     struct end {
       F& body;
@@ -59,14 +59,18 @@ class spawned final : public future_state<T>, public task_core {
   void request_cancel(cancel_reason reason, std::uint64_t by) noexcept override {
     task_core::request_cancel(reason, by);
   }
-  [[nodiscard]] task_info producer() const override { return info(); }
-  [[nodiscard]] std::uint64_t producer_id() const noexcept override { return id(); }
+  [[nodiscard]] task_info producer() const override { return this->info(); }
+  [[nodiscard]] std::uint64_t producer_id() const noexcept override { return this->id(); }
   void destroy() noexcept override { delete this; }
 
   union {
     F body_;
   };
 };
+template <class F, class T>
+using spawned = spawned_as<F, T, task_core>;
+template <class F, class T>
+using spawned_cpu = spawned_as<F, T, cpu_task>;
 
 /// A task whose future does not wait for its call, once cancelled. So what the call gives is kept apart until it is
 /// known whether anybody wants it.
@@ -164,6 +168,17 @@ future<spawned_result_t<F>> spawn_as(task_core::flavour what, const task_options
   return handle;
 }
 
+template <class F, class Start>
+future<spawned_result_t<F>> spawn_cpu_as(const cpu_options& options, F&& f, std::source_location site, Start start) {
+  return spawn_as<spawned_cpu>(task_core::flavour::cpu, {.name = options.name}, std::forward<F>(f), site,
+                               [&](task_core& task) {
+                                 auto& entry = static_cast<cpu_task&>(task);
+                                 entry.rank = options.priority;
+                                 entry.start_by = options.start_by;
+                                 start(task);
+                               });
+}
+
 }  // namespace detail
 
 /// Starts f as a fiber on the caller's loop, where it stays for life; from a CPU task or a blocking call, on the loop
@@ -207,15 +222,19 @@ template <detail::spawnable F>
 /// Cancel:   not a cancellation point. f sees a request at its waits and in check_cancelled().
 /// Threads:  any, while a runtime runs.
 /// Ordering: what the caller wrote is visible to f.
-/// Throws:   no_runtime; std::bad_alloc. What f throws comes out of the future.
+/// Throws:   no_runtime; std::bad_alloc. Out of the future comes what f throws; `overloaded` when config.cpu_queue
+/// tasks
+///           wait already, or they wait too long (config.cpu_target); timed_out when options.start_by has passed before
+///           a worker was free. Then f was not started.
 template <detail::spawnable F>
 [[nodiscard]] auto spawn_cpu(F&& f, std::source_location site = std::source_location::current()) {
-  return detail::spawn_as(detail::task_core::flavour::cpu, {}, std::forward<F>(f), site, detail::start_cpu_task);
+  return detail::spawn_cpu_as({}, std::forward<F>(f), site, detail::start_cpu_task);
 }
+/// spawn_cpu with a name, a priority, a time to be started by.
 template <detail::spawnable F>
-[[nodiscard]] auto spawn_cpu(const task_options& options, F&& f,
+[[nodiscard]] auto spawn_cpu(const cpu_options& options, F&& f,
                              std::source_location site = std::source_location::current()) {
-  return detail::spawn_as(detail::task_core::flavour::cpu, options, std::forward<F>(f), site, detail::start_cpu_task);
+  return detail::spawn_cpu_as(options, std::forward<F>(f), site, detail::start_cpu_task);
 }
 
 /// Starts f on a thread that may block, for calls that know nothing of fibers.

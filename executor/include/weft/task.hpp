@@ -11,6 +11,7 @@
 #include "weft/cancel.hpp"
 #include "weft/config.hpp"
 #include "weft/context_var.hpp"
+#include "weft/deadline.hpp"
 #include "weft/runnable.hpp"
 
 namespace weft {
@@ -19,6 +20,19 @@ namespace weft {
 struct task_options {
   std::string_view name = {};  ///< copied
   std::size_t stack_size = 0;  ///< bytes; 0 for the runtime's default. Below min_stack_size: std::invalid_argument
+};
+
+/// Who is served first when CPU tasks wait for a worker. Nobody starves: the oldest of a lower priority is overtaken 8
+/// times (normal) or 32 times (low) at the most.
+enum class cpu_priority : std::uint8_t { high, normal, low };
+
+/// For spawn_cpu: `spawn_cpu({.priority = cpu_priority::low, .start_by = deadline::after(50ms)}, f)`.
+struct cpu_options {
+  std::string_view name = {};  ///< copied
+  cpu_priority priority = cpu_priority::normal;
+  /// When a worker comes to the task later than that, it is not started: its future gives timed_out. (Then, not before:
+  /// who waits no longer than that says timeout().)
+  deadline start_by = {};
 };
 
 namespace detail {
@@ -219,6 +233,20 @@ class task_core : public runnable {
   std::source_location site_;
   task_extras* few_ = nullptr;  // what few tasks have; goes with the record
   context_values* values_ = nullptr;
+};
+
+/// What waits for a worker of the CPU pool: a new task, or a stack whose wait has ended.
+struct cpu_entry {
+  cpu_entry* next_entry = nullptr;
+  clock::time_point since{};  // when it was queued, if that was noted
+  deadline start_by;
+  cpu_priority rank = cpu_priority::normal;
+  bool resumed = false;
+};
+
+class cpu_task : public task_core, public cpu_entry {
+ public:
+  using task_core::task_core;
 };
 
 /// Where the caller's context variables are kept; null where nobody keeps any.

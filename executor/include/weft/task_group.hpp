@@ -148,12 +148,12 @@ class task_group {
   /// spawn_cpu() as a child; otherwise as spawn().
   template <detail::spawnable F>
   auto spawn_cpu(F&& f, std::source_location site = std::source_location::current()) {
-    return spawn_cpu(task_options{}, std::forward<F>(f), site);
+    return spawn_cpu(cpu_options{}, std::forward<F>(f), site);
   }
   template <detail::spawnable F>
-  auto spawn_cpu(const task_options& options, F&& f, std::source_location site = std::source_location::current()) {
-    return detail::spawn_as(detail::task_core::flavour::cpu, options, std::forward<F>(f), site,
-                            [&](detail::task_core& task) { core_.start(task, detail::start_cpu_task); });
+  auto spawn_cpu(const cpu_options& options, F&& f, std::source_location site = std::source_location::current()) {
+    return detail::spawn_cpu_as(options, std::forward<F>(f), site,
+                                [&](detail::task_core& task) { core_.start(task, detail::start_cpu_task); });
   }
 
   /// spawn_blocking() as a child; otherwise as spawn().
