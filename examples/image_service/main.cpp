@@ -87,8 +87,9 @@ settings read_settings(arguments& given) {
 int main(int argc, char** argv) try {
   arguments given(argc, argv);
   settings chosen = read_settings(given);
-  const weft::config config{.loops = given.take("--loops", weft::usable_cores()),
-                            .cpu_workers = given.take("--workers", weft::usable_cores())};
+  weft::config config{.loops = given.take("--loops", weft::usable_cores()),
+                      .cpu_workers = given.take("--workers", weft::usable_cores())};
+  if (given.take("--background", 1u) == 0) config.cpu_threads = weft::cpu_scheduling::normal;
   given.finish();
 
   // These read files, which blocks, and a loop must not: so before there is one.

@@ -7,8 +7,6 @@
 #include <weft/spawn.hpp>
 #include <weft/timeout.hpp>
 
-#include "http_kit/status.hpp"
-
 namespace images {
 
 namespace {
@@ -30,10 +28,14 @@ class one_more {
 workshop::place::place(workshop& of) : of_(of) {
   if (of_.places_.try_acquire()) return;
   ++of_.refused_;
-  // When about half of those who wait have had their turn.
-  const auto turns = of_.most_.waiting / 2 / of_.most_.at_once;
-  const auto wait = std::chrono::ceil<std::chrono::seconds>(of_.usual_time() * turns);
-  throw http::error(http::status::service_unavailable, "too many pictures at once; please come again")
+  throw of_.come_again("too many pictures at once; please come again");
+}
+
+/// When about half of those who wait have had their turn.
+http::error workshop::come_again(const char* why) const {
+  const auto turns = most_.waiting / 2 / most_.at_once;
+  const auto wait = std::chrono::ceil<std::chrono::seconds>(usual_time() * turns);
+  return http::error(http::status::service_unavailable, why)
       .with("Retry-After", std::to_string(std::clamp<std::int64_t>(wait.count(), 1, 30)));
 }
 
@@ -55,7 +57,7 @@ processed workshop::make(std::string_view bytes) {
     ++made_;
     return made;
   } catch (const weft::timed_out&) {
-    throw bad_picture(bad_picture::problem::too_large, "the picture takes too long");
+    throw come_again("the picture took too long");  // because of what it is, or because the cores are busy
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include <weft/semaphore.hpp>
 
+#include "http_kit/status.hpp"
 #include "pipeline.hpp"
 
 namespace images {
@@ -43,7 +44,7 @@ class workshop {
   /// Cancel:   throws cancelled; the CPU task has ended.
   /// Threads:  fibers that have a place.
   /// Ordering: none.
-  /// Throws:   bad_picture, also when it takes too long.
+  /// Throws:   bad_picture; http::error 503 when it takes too long.
   processed make(std::string_view bytes);
 
   /// An upload had a place, and then no answer.
@@ -60,6 +61,7 @@ class workshop {
   [[nodiscard]] std::chrono::nanoseconds usual_time() const noexcept { return std::chrono::nanoseconds(usual_ns_); }
 
  private:
+  [[nodiscard]] http::error come_again(const char* why) const;
   void note_time(std::chrono::nanoseconds took) noexcept;
 
   const workshop_limits most_;

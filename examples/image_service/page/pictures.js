@@ -41,9 +41,9 @@ function say(item, state, text) {
 }
 
 async function run(item, bytes, send) {
-  for (;;) {
+  for (let tries = 1;; tries++) {
     const answer = await send(item, bytes);
-    if (answer.status === 503) {  // too much to do just now: it says when to come again
+    if (answer.status === 503 && tries < 20) {  // too much to do just now: it says when to come again
       const seconds = answer.retry || 1;
       say(item, 'waiting', `busy, again in ${seconds} s`);
       $('progress', item).value = 0;

@@ -121,7 +121,8 @@ class Upload(Case):
     def test_a_picture_that_takes_too_long_is_stopped(self):
         service = self.start("--picture-ms", 1)
         answer = service.add(pictures.png(4000, 3000))
-        self.assertEqual((answer.status, answer.error()), (422, "the picture takes too long"))
+        self.assertEqual((answer.status, answer.error()), (503, "the picture took too long"))
+        self.assertIn("Retry-After", answer.fields)
         self.stop(service)
 
     def test_equal_pictures_are_kept_once(self):
@@ -262,7 +263,8 @@ class Load(Case):
         words, failed = self.keeps_what_it_accepted(lambda service: service.stop())
         self.assertRegex(words, "0 uploads cut off\n$")
         for f in failed:
-            self.assertIsInstance(f, (ConnectionRefusedError, ConnectionResetError), f"not accepted, and not refused: {f!r}")
+            # Refused, or closed before a request had begun: it was not accepted.
+            self.assertIsInstance(f, ConnectionError)
 
     def test_a_crash_loses_nothing_that_was_accepted(self):
         def crash(service):

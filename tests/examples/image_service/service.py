@@ -50,7 +50,9 @@ class Service:
         self.folder = folder or tempfile.mkdtemp(prefix="weft_images_")
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [program, "--port", "0", "--folder", self.folder, *map(str, options)],
+            # Other tests may keep the cores busy: so its workers are not in the background, and have time.
+            [program, "--port", "0", "--folder", self.folder, "--background", "0",
+             *([] if "--picture-ms" in options else ["--picture-ms", "120000"]), *map(str, options)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         first = self.process.stdout.readline()
         match = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", first)
