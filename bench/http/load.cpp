@@ -55,6 +55,6 @@ int main(int argc, char** argv) {
   bench::options given(argc, argv);
   const bench::closed_options with(given);
   given.finish();
-  bench::closed_load<conversation>(with, [](std::size_t) { return conversation(); }).run();
+  bench::closed_load<conversation>(with, [](std::size_t, int) { return conversation(); }).run();
   return 0;
 }

@@ -85,7 +85,7 @@ def all_cases(programs, settings):
     """([Case], [Skipped]): rivals of one variant beside one another, for that is the order of measuring."""
     cases = []
     skipped = list(IMPOSSIBLE)
-    for scenario in (_echo, _http, _mixed, _producer_consumer, _sleepers, _micro):
+    for scenario in (_echo, _echo_tls, _churn, _streaming, _http, _mixed, _producer_consumer, _sleepers, _micro):
         for case in scenario(programs, settings, skipped):
             cases.append(case)
     order = {}
@@ -126,7 +126,8 @@ def _calls_under_load(command, threads, load):
         return processes.system_calls(server, [*load, "--port", server.port])[1]
 
 
-def _closed(programs, settings, skipped, workload, variants):
+def _closed(programs, settings, skipped, workload, variants, scenario=None):
+    scenario = scenario or workload
     load = _load_of(programs, workload, skipped)
     if load is None:
         return
@@ -139,14 +140,14 @@ def _closed(programs, settings, skipped, workload, variants):
             if threads > 1 and system == "asyncio":
                 continue  # has one thread, whatever is asked
             if connections + SPARE_DESCRIPTORS > most_files:
-                skipped.append(Skipped(f"{workload}/{system}/{name}", f"a process may open {most_files} files only "
+                skipped.append(Skipped(f"{scenario}/{system}/{name}", f"a process may open {most_files} files only "
                                                                       "(ulimit -n)"))  # fmt: skip
                 continue
             helpers = max(1, min(4, usable_cores() - threads))
             options = [load, "--connections", connections, "--threads", helpers, "--seconds", settings.seconds, *extra]
             expected = settings.seconds * 1.2 + 0.2 + connections / 5_000
             count = functools.partial(_calls_under_load, command, threads, options) if counted and traced else None
-            yield Case(workload, system, name, functools.partial(_under_load, command, threads, options), expected,
+            yield Case(scenario, system, name, functools.partial(_under_load, command, threads, options), expected,
                        count_calls=count)  # fmt: skip
 
 
@@ -160,6 +161,26 @@ def _echo(programs, settings, skipped):
     for threads in thread_counts()[1:]:
         variants.append((f"64B/c{middle}/t{threads}", middle, threads, ["--bytes", 64], False))
     yield from _closed(programs, settings, skipped, "echo", variants)
+
+
+def _echo_tls(programs, settings, skipped):
+    few = settings.connections[:2]
+    variants = [(f"{text}/c{connections}/t1", connections, 1, ["--bytes", size], connections in (10, 50))
+                for size, text in ((64, "64B"), (16 * 1024, "16KiB")) for connections in few]  # fmt: skip
+    yield from _closed(programs, settings, skipped, "echo_tls", variants)
+
+
+def _churn(programs, settings, skipped):
+    """The servers of echo, and a connection for each message."""
+    connections = 50 if 50 in settings.connections else settings.connections[0]
+    variants = [(f"c{connections}/t1", connections, 1, ["--fresh", 1], True)]
+    yield from _closed(programs, settings, skipped, "echo", variants, "churn")
+
+
+def _streaming(programs, settings, skipped):
+    variants = [(f"4MiB/c{connections}/t1", connections, 1, [], connections in (10, 50))
+                for connections in settings.connections[:2]]  # fmt: skip
+    yield from _closed(programs, settings, skipped, "streaming", variants)
 
 
 def _http(programs, settings, skipped):

@@ -133,7 +133,8 @@ def markdown(result, pictures, folder, raw=None):
         text.append(f"Every sample: [{raw.name}]({link(raw)}).")
     text += [f"![{picture.stem.rpartition('-')[2]}]({link(picture)})" for picture in pictures]
 
-    for scenario, title in (("echo", "TCP echo"), ("http", "HTTP")):
+    for scenario, title in (("echo", "TCP echo"), ("echo_tls", "TLS echo"), ("churn", "A connection for each message"),
+                            ("streaming", "Answers of 4 MiB"), ("http", "HTTP")):  # fmt: skip
         cases = of_scenario(result, scenario)
         if not cases:
             continue

@@ -61,16 +61,23 @@ class options {
   std::map<std::string, double> given_;
 };
 
-/// A blocking socket, connected to 127.0.0.1.
-inline int connect_to(std::uint16_t port) {
+/// A blocking socket, connected to 127.0.0.1. `reset`: closing it leaves no port in TIME_WAIT, for there may be ten
+/// thousand. Else it ends as clients end, and comes from another address for another `i`, so that ports last.
+inline int connect_to(std::uint16_t port, bool reset = true, std::size_t i = 0) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) die_of_errno("socket");
   const int one = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  const linger reset{.l_onoff = 1, .l_linger = 0};  // so that ten thousand leave no ports in TIME_WAIT
-  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   sockaddr_in address{};
   address.sin_family = AF_INET;
+  if (reset) {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  } else {
+    ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    address.sin_addr.s_addr = htonl(static_cast<std::uint32_t>(INADDR_LOOPBACK + i % 200));
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) die_of_errno("bind");
+  }
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) die_of_errno("connect");
@@ -88,6 +95,7 @@ struct closed_options {
   std::size_t connections;
   std::size_t threads;
   double length;  ///< seconds
+  bool fresh;     ///< each request comes over a connection of its own, and its time counts from before that
   bool wait;      ///< before the measured part print "ready" and wait for a line; after it for another
 
   explicit closed_options(options& given)
@@ -96,6 +104,7 @@ struct closed_options {
         connections(given.take_count("--connections", 1)),
         threads(given.take_count("--threads", 1)),
         length(given.take("--seconds", 1)),
+        fresh(given.take("--fresh", 0) != 0),
         wait(given.take("--wait", 0) != 0) {
     threads = std::max<std::size_t>(1, std::min(threads, connections));
     if (connections == 0) die("no connections");
@@ -107,7 +116,7 @@ struct closed_options {
 template <class Conversation>
 class closed_load {
  public:
-  /// `make(i)` gives the Conversation of connection i.
+  /// `make(i, fd)` gives the Conversation of connection i.
   template <class Make>
   closed_load(const closed_options& with, Make make) : with_(with), shares_(with.threads) {
     for (share& s : shares_) {
@@ -118,11 +127,9 @@ class closed_load {
     resident_before_ = bill.resident_bytes();
     for (std::size_t i = 0; i < with.connections; ++i) {
       share& s = shares_[i % shares_.size()];
-      s.lines.push_back({connect_to(with.port), make(i), {}});
-      epoll_event event{};
-      event.events = EPOLLIN;
-      event.data.ptr = &s.lines.back();
-      if (::epoll_ctl(s.epoll, EPOLL_CTL_ADD, s.lines.back().fd, &event) != 0) die_of_errno("epoll_ctl");
+      const int fd = connect_to(with.port, !with.fresh, i);
+      s.lines.push_back({fd, make(i, fd), {}});
+      watch(s, s.lines.back());
     }
   }
 
@@ -187,16 +194,28 @@ class closed_load {
     for (int c = 0; c != '\n' && c != EOF;) c = std::getchar();
   }
 
-  static void ask(line& l) {
+  static void watch(share& s, line& l) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.ptr = &l;
+    if (::epoll_ctl(s.epoll, EPOLL_CTL_ADD, l.fd, &event) != 0) die_of_errno("epoll_ctl");
+  }
+
+  void ask(share& s, line& l) {
+    if (with_.fresh) ::close(l.fd);
     l.sent = steady::now();
+    if (with_.fresh) {
+      l.fd = connect_to(with_.port, false, s.microseconds.size());
+      watch(s, l);
+    }
     send_all(l.fd, l.conversation.request());
   }
 
   // All connections ask until the time is up; then all answers are waited for.
-  static void turn(share& s, steady::duration length) {
+  void turn(share& s, steady::duration length) {
     std::array<char, 64 * 1024> buffer;
     const auto end = steady::now() + length;
-    for (line& l : s.lines) ask(l);
+    for (line& l : s.lines) ask(s, l);
     for (std::size_t open = s.lines.size(); open > 0;) {
       std::array<epoll_event, 128> events;
       const int count = ::epoll_wait(s.epoll, events.data(), static_cast<int>(events.size()), 30'000);
@@ -210,7 +229,7 @@ class closed_load {
         const auto now = steady::now();
         s.microseconds.push_back(std::chrono::duration<double, std::micro>(now - l.sent).count());
         if (now < end)
-          ask(l);
+          ask(s, l);
         else
           --open;
       }
@@ -218,7 +237,7 @@ class closed_load {
   }
 
   static steady::duration to_duration(seconds s) { return std::chrono::duration_cast<steady::duration>(s); }
-  static void turn(share& s, seconds length) { turn(s, to_duration(length)); }
+  void turn(share& s, seconds length) { turn(s, to_duration(length)); }
 
   const closed_options with_;
   std::vector<share> shares_;
