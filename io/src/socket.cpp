@@ -35,6 +35,18 @@ ssize_t transmit(int fd, const void* from, std::size_t size) noexcept {
 }
 #endif
 
+// The same from a local socket, where recv(2) stops behind a byte that carries a descriptor, though there be more. Then
+// `stopped`: nobody made room for the descriptor (MSG_CTRUNC), and it was closed.
+ssize_t receive_local(int fd, void* to, std::size_t size, bool& stopped) noexcept {
+  ::iovec piece{to, size};
+  ::msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  const ssize_t n = ::recvmsg(fd, &message, MSG_DONTWAIT);
+  stopped = (message.msg_flags & MSG_CTRUNC) != 0;
+  return n;
+}
+
 ssize_t transmit_pieces(int fd, std::span<const std::span<const std::byte>> from) noexcept {
   constexpr std::size_t most = 16;
   std::array<::iovec, most> pieces;
@@ -94,10 +106,12 @@ void socket_transport::connect(deadline until) {
 std::size_t socket_transport::read_some(std::span<std::byte> to, wait_limit limit) {
   for (;;) {
     if (socket_.may_read()) {
-      const ssize_t n = receive(socket_.fd(), to.data(), to.size());
+      bool stopped = false;
+      const ssize_t n = peer_ ? receive(socket_.fd(), to.data(), to.size())
+                              : receive_local(socket_.fd(), to.data(), to.size(), stopped);
       if (n >= 0) {
         const auto taken = static_cast<std::size_t>(n);
-        if (taken > 0 && taken < to.size()) socket_.took_all();
+        if (taken > 0 && taken < to.size() && !stopped) socket_.took_all();
         return taken;
       }
       if (errno == EINTR) continue;

@@ -185,6 +185,22 @@ TEST_P(Local, ADescriptorGoesFromOneToTheOther) {
   });
 }
 
+// recv(2) stops at a byte that carries a descriptor, although there is more: a short read is not the last one here.
+TEST_P(Local, BytesBehindADescriptorThatNobodyTakesAreRead) {
+  run([] {
+    auto [one, other] = local_pair();
+    char some[100];
+    EXPECT_FALSE(move_on_after(1ms, [&, &s = other] { return s.read_some(std::span(some)); }));  // its loop knows it
+    one.write_all("before");
+    send_descriptor(one, 0);
+    one.write_all("behind");
+    one.write_all("the last");
+    std::string got;
+    while (got.size() < 21) got.append(some, other.read_some(std::span(some)));
+    EXPECT_EQ(got, "before\0behindthe last"s);
+  });
+}
+
 TEST_P(Local, ReceivingADescriptorCanBeCancelledAndTimed) {
   run([] {
     auto [one, other] = local_pair();
