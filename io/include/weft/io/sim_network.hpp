@@ -26,6 +26,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "weft/io/endpoint.hpp"
 #include "weft/io/listener.hpp"
