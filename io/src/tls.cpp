@@ -39,7 +39,9 @@ using key_ptr = std::unique_ptr<::EVP_PKEY, freed_by<::EVP_PKEY_free>>;
 using session_ptr = std::unique_ptr<::SSL_SESSION, freed_by<::SSL_SESSION_free>>;
 
 constexpr auto shaking_hands = "shake hands with";
-constexpr std::size_t largest_record = 16 * 1024;
+constexpr std::size_t largest_record = 16 * 1024;  // what is inside
+// With what surrounds that (RFC 5246, 6.2.3), so that a full record takes one read.
+constexpr std::size_t room_to_receive = 5 + largest_record + 2048;
 
 std::error_code last_code() noexcept {
   const unsigned long code = ::ERR_peek_error();
@@ -254,7 +256,7 @@ tls_transport::tls_transport(stream over, std::shared_ptr<tls_context::state> co
       host_(std::move(host)),
       carrier_(detail::stream_access::release(over)),
       ssl_(::SSL_new(context_->context.get())),
-      received_(new std::byte[largest_record]) {
+      received_(new std::byte[room_to_receive]) {
   bio_ptr in(::BIO_new(::BIO_s_mem()));
   bio_ptr out(::BIO_new(::BIO_s_mem()));
   if (!ssl_ || !in || !out) throw std::bad_alloc();
@@ -299,7 +301,7 @@ void tls_transport::feed(std::span<const std::byte> bytes) {
 }
 
 void tls_transport::receive(wait_limit limit, const char* operation) {
-  const std::size_t n = carrier_->read_some(std::span(received_.get(), largest_record), limit);
+  const std::size_t n = carrier_->read_some(std::span(received_.get(), room_to_receive), limit);
   if (n == 0) {
     ready_ = false;
     throw tls_error(tls_problem::truncated,
