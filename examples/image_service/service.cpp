@@ -1,7 +1,5 @@
 #include "service.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -14,6 +12,7 @@
 #include <weft/error.hpp>
 #include <weft/spawn.hpp>
 
+#include "http_kit/file.hpp"
 #include "http_kit/while_connected.hpp"
 #include "page.hpp"
 
@@ -181,17 +180,10 @@ http::response one(service& here, const http::request& r) {
 
 http::response file(service& here, const http::request& r) {
   const std::string& name = r.parameter("name");
-  const std::string tag = "\"" + name + "\"";  // what is in it is in its name
-  if (r.fields.lists("If-None-Match", tag)) return http::response(status::not_modified).with("ETag", tag);
   weft::io::unique_fd fd = here.blobs.open(name);
-  struct stat facts {};
-  if (!fd || fstat(fd.get(), &facts) != 0) throw http::error(status::not_found, "no such file");
-  const auto size = static_cast<std::uint64_t>(facts.st_size);
-  return http::streamed(
-             name.ends_with(".png") ? media_type(format::png) : media_type(format::jpeg),
-             [fd = std::move(fd), size](http::body_writer& to) { to.write_file(fd.get(), 0, size); }, size)
-      .with("Cache-Control", "public, max-age=31536000, immutable")
-      .with("ETag", tag)
+  if (!fd) throw http::error(status::not_found, "no such file");
+  return http::file(r, std::move(fd), http::type_of(name))
+      .with("Cache-Control", "public, max-age=31536000, immutable")  // what is in it is in its name
       .with("X-Content-Type-Options", "nosniff");
 }
 

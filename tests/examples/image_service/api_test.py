@@ -160,6 +160,8 @@ class Upload(Case):
         self.assertIn("immutable", answer.fields["Cache-Control"])
         again = service.ask("GET", url, fields={"If-None-Match": answer.fields["ETag"]})
         self.assertEqual((again.status, again.body), (304, b""))
+        part = service.ask("GET", url, fields={"Range": "bytes=2-5"})
+        self.assertEqual((part.status, part.body), (206, answer.body[2:6]))
         for bad in ("..%2F..%2Fpictures.db", "%2e%2e", "pictures.db", "..%2Fpictures.db", "a", "%00ab"):
             self.assertIn(service.get("/files/" + bad).status, (400, 404), bad)
         self.stop(service)
