@@ -213,7 +213,8 @@ bool server::connection::serve_one() {
     add_one(here.answered);
     return false;
   }
-  bool keep_alive = reader.keep_alive() && !failure && !stopping() && reader.may_skip(most_skipped) &&
+  bool keep_alive = reader.keep_alive() && !failure && !stopping() &&
+                    (answer.stream || reader.may_skip(most_skipped)) &&
                     (!awaits_continue || reader.body_done());  // else it may come or not
   awaits_continue = false;                                     // too late for that
   keep_alive = write(answer, keep_alive);

@@ -638,5 +638,148 @@ TEST(HttpKit, LosesLinesOfALogThatIsTooSlowAndCountsThem) {
   });
 }
 
+// --- the client ---
+
+/// The kit's own server and client, together.
+template <class F>
+http::server_report calling(http::handler answer, const http::client_options& most, F f) {
+  http::options server;
+  server.connections.idle = 3s;
+  return serving(std::move(answer), server, [&](auto& at, auto&) {
+    http::client c([&at = at] { return at.connect(); }, most);
+    f(c);
+  });
+}
+
+/// A client of a server that says `text` to each connection, after the first line, and ends it.
+template <class F>
+void answered_with(const std::string& text, const http::client_options& most, F f) {
+  auto [listener, at] = weft::io::memory_listen();
+  int connections = 0;
+  auto running = weft::spawn([&, l = std::move(listener)]() mutable {
+    for (;; ++connections) {
+      weft::io::stream s = l.accept();
+      (void)s.read_until("\r\n\r\n");
+      s.write_all(text);
+      s.shutdown_write();
+      (void)rest_of(s);
+    }
+  });
+  http::client c([&at = at] { return at.connect(); }, most);
+  f(c);
+  running.cancel();
+  running.wait();
+}
+
+unsigned failure_of(http::client& c, http::call what = {}) {
+  try {
+    (void)c.send(std::move(what)).body();
+    return 0;
+  } catch (const http::error& e) {
+    return number(e.code());
+  }
+}
+
+TEST(HttpClient, KeepsAConnectionAndMakesANewOneForOneThatWasClosed) {
+  simulate([] {
+    const auto report = calling(echo_routes(), {}, [](http::client& c) {
+      for (int i = 0; i < 3; ++i) EXPECT_EQ(c.send({.target = "/hello"}).body(), "hello");
+      EXPECT_EQ(c.send({.method = "POST", .target = "/echo", .body = "a"}).body(), "a");
+      http::answer head = c.send({.method = "HEAD", .target = "/hello"});
+      EXPECT_EQ(head.fields.get("Content-Length"), "5");
+      EXPECT_EQ(head.body(), "");
+      EXPECT_EQ(c.kept(), 1u);
+      weft::sleep_for(10s);  // the server has closed it
+      EXPECT_EQ(c.send({.target = "/hello"}).body(), "hello");
+      { const http::answer unread = c.send({.target = "/hello"}); }
+      EXPECT_EQ(c.kept(), 0u) << "with half an answer in it a connection is of no use";
+      weft::sleep_for(40s);
+    });
+    EXPECT_EQ(report.connections, 2u);
+  });
+}
+
+TEST(HttpClient, StreamsBothWaysAtTheSameTime) {
+  http::router routes;
+  routes.post("/back", [](request& r) {
+    r.body_limit(10'000'000);
+    return http::streamed("text/plain", [&r](http::body_writer& to) {
+      char some[1000];
+      while (const std::size_t n = r.read_some(some)) to.write({some, n});
+    });
+  });
+  const std::string piece(10'000, 'x');
+  for (std::uint64_t seed = 0; seed < 5; ++seed)
+    weft::sim::run(seed, [&] {
+      const auto report = calling(routes, {}, [&](http::client& c) {
+        for (const bool counted : {true, false}) {  // more than all buffers on the way hold
+          http::call what{.method = "POST", .target = "/back"};
+          what.stream = [&](http::body_writer& to) {
+            for (int i = 0; i < 100; ++i) to.write(piece);
+          };
+          if (counted) what.length = 1'000'000;
+          http::answer a = c.send(std::move(what));
+          EXPECT_EQ(a.length(), std::nullopt);
+          EXPECT_EQ(a.body().size(), 1'000'000u);
+        }
+      });
+      EXPECT_EQ(report.answered, 2u);
+      EXPECT_LE(report.connections, 2u);
+    });
+}
+
+TEST(HttpClient, ThrowsWhatTheSourceOfABodyThrew) {
+  simulate([] {
+    calling(echo_routes(), {}, [](http::client& c) {
+      http::call what{.method = "POST", .target = "/echo"};
+      what.stream = [](http::body_writer& to) {
+        to.write("half");
+        throw std::logic_error("the source is dry");
+      };
+      EXPECT_THROW((void)c.send(std::move(what)), std::logic_error);
+      EXPECT_EQ(c.kept(), 0u);
+    });
+  });
+}
+
+TEST(HttpClient, GetsAnAnswerThatComesBeforeItsBodyHasGone) {
+  simulate([] {
+    calling(echo_routes(), {}, [](http::client& c) {
+      http::call what{.method = "POST", .target = "/hello", .length = 1'000'000'000};
+      what.stream = [](http::body_writer& to) {
+        for (int i = 0; i < 10'000; ++i) to.write(std::string(100'000, 'x'));
+      };
+      EXPECT_EQ(c.send(std::move(what)).code, status::method_not_allowed);
+    });
+  });
+}
+
+TEST(HttpClient, SaysWhatIsWrongAsAGatewayDoes) {
+  for (const auto& [text, code] : std::vector<std::pair<std::string, unsigned>>{
+           {"", 502},
+           {"what?\r\n\r\n", 502},
+           {"HTTP/1.1 200 OK\r\nContent-Le", 502},
+           {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfour", 502},
+           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n", 502},
+           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", 502},
+           {"HTTP/1.1 200 OK\r\nX: " + std::string(100'000, 'x') + "\r\n\r\n", 502},
+           {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nuntil the end", 0},
+       })
+    weft::sim::run(code, [&, text = text, code = code] {
+      answered_with(text, {}, [&](http::client& c) { EXPECT_EQ(failure_of(c), code) << text; });
+    });
+  weft::sim::run(1, [] {
+    http::router slow;
+    slow.get("/", [](request&) {
+      weft::sleep_for(8s);
+      return http::text("late");
+    });
+    calling(slow, {.answer = 5s}, [](http::client& c) {
+      const auto took = weft::testing::time_of([&] { EXPECT_EQ(failure_of(c), 504u); });
+      EXPECT_EQ(std::chrono::round<std::chrono::seconds>(took), 5s);
+    });
+  });
+}
+
 }  // namespace
 }  // namespace http_kit_test
