@@ -7,6 +7,8 @@
 //
 // Every answer is checked. Prints a line of JSON: latencies of the small ones, heavy requests/s, CPU time.
 //
+// Without one kind (--connections 0 or --heavy 0) it tells what the other is alone.
+//
 //   load --port P [--pid P] [--seconds 1] [--connections 64] [--heavy 4] [--think-ms 1] [--open 0 | 5000] [--kinds 16]
 
 #include <sched.h>
@@ -30,21 +32,22 @@ struct heavy_kind {
   frame answer;
 };
 
+double own_cpu_seconds() {
+  timespec used{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
 // Works the answers out beforehand, and says in milliseconds how long one took of a CPU.
 std::vector<heavy_kind> draw_heavy(std::size_t count, double& alone_ms) {
-  const auto cpu_ms = [] {
-    timespec used{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) * 1e-6;
-  };
   std::mt19937 random(1);
   std::vector<heavy_kind> kinds(std::max<std::size_t>(1, count));
-  const double before = cpu_ms();
+  const double before = own_cpu_seconds();
   for (heavy_kind& kind : kinds) {
     kind.request = bench::make_frame(20'000 + static_cast<std::uint32_t>(random() % 20'001), random());
     kind.answer = bench::derive_key(kind.request);
   }
-  alone_ms = (cpu_ms() - before) / static_cast<double>(kinds.size());
+  alone_ms = (own_cpu_seconds() - before) * 1e3 / static_cast<double>(kinds.size());
   return kinds;
 }
 
@@ -98,10 +101,12 @@ class mixed_load {
     heavy_us_.clear();
     late_us_.clear();
     const double cpu = bill.cpu_seconds();
+    const double own = own_cpu_seconds();
     const auto begin = steady::now();
     go_on_until(begin + after(with_.length));
     const double took = bench::seconds(steady::now() - begin).count();
     const double used = bill.cpu_seconds() - cpu;
+    const double own_used = own_cpu_seconds() - own;
     if (with_.rate != 0) {  // those that still wait have waited so long at least
       for (const auto due : queue_) small_us_.push_back(microseconds(steady::now() - due));
       for (const connection& c : connections_)
@@ -115,8 +120,9 @@ class mixed_load {
     out.add("heavy_per_s", static_cast<double>(heavy_us_.size()) / took);
     out.add("heavy_p50_ms", bench::quantile(heavy_us_, 0.5) / 1e3);
     if (with_.server != 0) out.add("cpu_share", used / took);
+    out.add("load_cpu_share", own_used / took);
     out.add("load_late_p99_us", bench::quantile(late_us_, 0.99));
-    out.add_latencies(std::move(small_us_));
+    if (!small_us_.empty()) out.add_latencies(std::move(small_us_));
   }
 
  private:

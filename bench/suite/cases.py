@@ -199,8 +199,12 @@ def _mixed(programs, settings, skipped):
     if load is None:
         return
     for system, command in _rivals(programs, "mixed", skipped):
-        for form, rate in (("closed", 0), ("open", 5_000)):
-            options = [load, "--seconds", settings.mixed_seconds, "--open", rate, "--kinds", settings.kinds]
+        forms = [("closed", 0, 64, 4), ("open", 5_000, 64, 4)]
+        if settings.every_variant:  # what there is without one another
+            forms += [("closed, no heavy", 0, 64, 0), ("open, no heavy", 5_000, 64, 0), ("heavy only", 0, 0, 4)]
+        for form, rate, small, heavy in forms:
+            options = [load, "--seconds", settings.mixed_seconds, "--open", rate, "--kinds", settings.kinds,
+                       "--connections", small, "--heavy", heavy]  # fmt: skip
             measure = functools.partial(_under_load, command, usable_cores(), options)
             yield Case("mixed", system, form, measure, settings.mixed_seconds * 1.2 + 0.5)
 

@@ -14,7 +14,8 @@ matplotlib.rcParams.update({"svg.hashsalt": "weft", "axes.spines.top": False, "a
                             "legend.frameon": False, "figure.constrained_layout.use": True})  # fmt: skip
 
 COLOURS = {"weft": "#d62728", "epoll": "#222222", "asio_callbacks": "#1f77b4", "asio_awaitable": "#6baed6",
-           "asio_inline": "#6baed6", "asio_pool": "#1f77b4", "go": "#17becf", "tokio": "#ff7f0e",
+           "asio_inline": "#6baed6", "asio_pool": "#1f77b4",
+           "asio_pool_nice19": "#08306b", "go": "#17becf", "tokio": "#ff7f0e",
            "asyncio": "#2ca02c"}  # fmt: skip
 
 
@@ -164,8 +165,13 @@ def _latencies(result, path, scenario, name, keep):
     return [_save(figure, path, name)]
 
 
+def _is_mixed(case):
+    return case["variant"] in ("closed", "open")
+
+
 def _mixed_bars(result, path):
-    groups = _grouped(report.of_scenario(result, "mixed"), lambda case: case["variant"])
+    cases = [case for case in report.of_scenario(result, "mixed") if _is_mixed(case)]
+    groups = _grouped(cases, lambda case: case["variant"])
     if not groups:
         return []
     figure, axes = _row_of_axes(2 * len(groups))
@@ -223,7 +229,7 @@ def draw(result, path):
         *_latencies(result, path, "echo", "echo-latency", _is_middle),
         *_latencies(result, path, "http", "http-latency", _is_middle),
         *_mixed_bars(result, path),
-        *_latencies(result, path, "mixed", "mixed-latency", lambda case: True),
+        *_latencies(result, path, "mixed", "mixed-latency", _is_mixed),
         *_producers(result, path),
         *_micro(result, path),
     ]

@@ -1,6 +1,7 @@
 """Tables in Markdown, and where weft loses: all of it from the samples."""
 
 import os
+import statistics
 
 from . import metrics
 
@@ -121,6 +122,39 @@ def _machine(result):
     return f"Machine: {', '.join(parts)}. Versions: {built}."
 
 
+BESIDE = (
+    "*p99*: of small requests, as a multiple of what it is with no heavy ones. *heavy*: heavy requests a second, as a "
+    "share of what could be: of the same server's with no small ones, in that part of the cores which small requests at "
+    "the rate of the run take neither in the server nor in the load, by their CPU time with no heavy ones."
+)
+
+
+def _beside_one_another(cases):
+    """For each system and form, from the cases with one kind of request only; empty where there are none."""
+    found = {(case["system"], case["variant"]): case["samples"] for case in cases}
+
+    def median(system, variant, name):
+        values = [sample[name] for sample in found.get((system, variant), ()) if name in sample]
+        return statistics.median(values) if values else None
+
+    rows = []
+    for system in _unique(case["system"] for case in cases):
+        for form in ("closed", "open"):
+            alone = f"{form}, no heavy"
+            figures = {name: (median(system, form, name), median(system, alone, name))
+                       for name in ("p99_us", "small_per_s", "cpu_share", "load_cpu_share")}  # fmt: skip
+            heavy = median(system, form, "heavy_per_s"), median(system, "heavy only", "heavy_per_s")
+            cores = median(system, "heavy only", "cpu_share")
+            if None in heavy or not cores or any(None in pair for pair in figures.values()):
+                continue
+            rate = figures["small_per_s"][0] / figures["small_per_s"][1]
+            taken = (figures["cpu_share"][1] + figures["load_cpu_share"][1]) * rate
+            left = max(0.0, cores - taken) / cores
+            rows.append([system, form, metrics.short(figures["p99_us"][0] / figures["p99_us"][1]),
+                         metrics.short(heavy[0] / (heavy[1] * left)) if left else ""])  # fmt: skip
+    return _table(["system", "form", "p99", "heavy"], rows) if rows else ""
+
+
 def markdown(result, pictures, folder, raw=None):
     """`pictures` and `raw` are linked to as seen from `folder`."""
     link = lambda file: os.path.relpath(file, folder)
@@ -149,6 +183,8 @@ def markdown(result, pictures, folder, raw=None):
     cases = of_scenario(result, "mixed")
     for variant in _unique(case["variant"] for case in cases):
         text += [f"### Mixed load, {variant}", _by_system([case for case in cases if case["variant"] == variant])]
+    if table := _beside_one_another(cases):
+        text += ["### Mixed load: what small and heavy requests do to one another", BESIDE, table]
     if cases := of_scenario(result, "producer_consumer"):
         text += ["### Producers and consumers", _by_variant(cases, "seconds")]
     if cases := of_scenario(result, "sleepers"):
