@@ -46,11 +46,8 @@ bool mutex::owned_by_task_of(const agent& who) const noexcept {
 
 // --- locking ---
 
-// Threads outside have one gate together, in which nobody must ever be seen: only a loop may try to enter its own.
-static bool on_loop() noexcept { return detail::tl_gate != &detail::no_gate; }
-
 bool mutex::try_lock() noexcept {
-  if (on_loop() && enter_own()) [[likely]] {
+  if (enter_own()) [[likely]] {
     const bool free = !(marks_ & locked);
     marks_ |= locked;
     leave_as_own();
@@ -127,7 +124,7 @@ void mutex::unlock() noexcept {
 #ifndef NDEBUG
   check_owner();
 #endif
-  if (agent* const me = tl_agent; me && on_loop() && owned_by_task_of(*me) && enter_own()) [[likely]] {
+  if (agent* const me = tl_agent; me && owned_by_task_of(*me) && enter_own()) [[likely]] {
     me->give_up(this);
     owner_.store(nullptr, std::memory_order_relaxed);
     if (marks_ == locked) {

@@ -22,10 +22,12 @@ struct alignas(64) gate {
   static void give_back(gate& g) noexcept;
 };
 
-/// Of all threads that are no loop; nobody is ever inside.
+/// What all threads that are no loop look at: nobody is ever inside, and no monitor is ever at home there.
 extern constinit gate no_gate;
 /// The calling thread's.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local gate* tl_gate;
+/// The calling loop's; null for a thread that is none.
+inline gate* gate_of_loop() noexcept { return tl_gate == &no_gate ? nullptr : tl_gate; }
 
 /// membarrier(2), the private expedited kind: when it comes back, every thread of the process has been through a full
 /// fence since it was called.

@@ -137,8 +137,8 @@ class monitor {
       }
     }
   }
-  /// The same, where it is the calling loop's own and the loop is inside nothing else. Off the loops only after
-  /// is_own(): threads outside share a gate, and nobody must be seen in it.
+  /// The same, where it is the calling loop's own and the loop is inside nothing else. Never true off the loops: threads
+  /// outside share a gate, in which nobody may be seen, and which is nobody's home.
   [[nodiscard]] bool enter_own() noexcept {
     gate& g = *tl_gate;
     if (home_.load(std::memory_order_relaxed) != &g || g.inside.load(std::memory_order_relaxed)) return false;
@@ -241,8 +241,9 @@ class monitor {
   void stays_everybodys() noexcept { patience_ = 0; }
   /// The calling loop has come often enough.
   void ripen() noexcept {
-    if (tl_gate == &no_gate || patience_ == 0) return;
-    home_.store(tl_gate, std::memory_order_relaxed);
+    gate* const g = gate_of_loop();
+    if (!g || patience_ == 0) return;
+    home_.store(g, std::memory_order_relaxed);
     ripe_ = true;
   }
 
@@ -296,12 +297,12 @@ class monitor {
     if (!word_.compare_exchange_weak(w, w | occupied, std::memory_order_acquire, std::memory_order_relaxed))
       return false;
     marks_ = w & marks;
-    gate* const g = tl_gate;
-    if (home_.load(std::memory_order_relaxed) != g) {
+    gate* const g = gate_of_loop();
+    if (!g || home_.load(std::memory_order_relaxed) != g) {
       home_.store(g, std::memory_order_relaxed);
       uses_ = 0;
       ripe_ = false;
-    } else if (g != &no_gate && patience_ != 0 && ++uses_ == patience_) {
+    } else if (patience_ != 0 && ++uses_ == patience_) {
       ripe_ = true;
     }
     return true;
