@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "cancellation.hpp"
+#include "fiber_wait.hpp"
 
 namespace weft::detail {
 
@@ -83,6 +84,7 @@ channel_item* channel_core::take_all() noexcept {
 // After each change.
 void channel_core::remark() noexcept {
   const bool ended = closed_.load(std::memory_order_relaxed);
+  awaited_.store(!receivers_.empty(), std::memory_order_relaxed);
   marks_ = 0;
   if (ended || size() > 0 || !senders_.empty()) marks_ |= something;
   if (ended || size() < capacity_ || !receivers_.empty()) marks_ |= room;
@@ -99,7 +101,12 @@ void channel_core::hand(turn& receiver, channel_item& item) noexcept {
   answer(receiver, outcome::done);
 }
 
-channel_core::turn* channel_core::first_of(wait_list& list) noexcept { return static_cast<turn*>(list.claim_front()); }
+[[gnu::always_inline]] inline channel_core::turn* channel_core::first_of(wait_list& list) noexcept {
+  while (!list.empty())
+    if (wait_entry& e = list.pop_front(); e.shared ? e.who.claim() : fiber_wait::claim_alone(e.who))
+      return static_cast<turn*>(&e);
+  return nullptr;
+}
 
 // Without a wait of the caller's.
 channel_core::outcome channel_core::put(channel_item& item) noexcept {
@@ -214,7 +221,7 @@ channel_core::outcome channel_core::wait_for_turn(agent& me, turn& t, deadline u
 }
 
 channel_core::outcome channel_core::send_item(channel_item& item, deadline until) {
-  agent& me = checkpoint_of_caller();
+  agent& me = waiting_agent();
   if (looks(room) && try_enter()) {
     const outcome how = put(item);
     leave();
@@ -226,19 +233,93 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
   return wait_for_turn(me, t, until);
 }
 
-channel_core::outcome channel_core::receive_item(channel_item*& item, deadline until) {
-  agent& me = checkpoint_of_caller();
-  if (looks(something) && try_enter()) {
-    const outcome how = take(item);
-    leave();
-    if (how != outcome::full_or_empty) return how;
+// In line for a fiber of the loop whose own the channel is: then nobody changes it before enter_own(), unless somebody
+// else takes it away.
+[[gnu::noinline]] channel_core::outcome channel_core::receive(turn& t, deadline until) {
+  agent* const me = tl_agent;
+  if (!passes_checkpoint(me)) [[unlikely]]
+    return receive_slowly(checkpoint_slowly(), t, until);
+  if (looks(something) || !until.is_never() || (me->task && !me->task->own.until().is_never()))
+    return receive_slowly(*me, t, until);
+  bool linked = false;
+  {
+    fiber_wait w(*me, wait_kind::channel, this, 0);
+    t.where = this;
+    t.who = w.handle();
+    linked = enter_to_link(t);
+    if (linked && w.park() == wake_reason::woken) [[likely]]
+      return t.how;
   }
-  turn t;
-  t.carry_out = &carry_out_receive;
-  const outcome how = wait_for_turn(me, t, until);
-  item = t.item;
-  return how;
+  if (!linked) return receive_slowly(*me, t, until);  // which announces a wait of its own
+  retract(t);
+  throw_cancelled(*me);
 }
+
+// True when the caller, whose own the channel is, has been linked as a receiver.
+inline bool channel_core::enter_to_link(turn& t) noexcept {
+  if (!enter_own()) [[unlikely]]
+    return false;
+  const bool can_wait = size() == 0 && senders_.empty() && !closed_.load(std::memory_order_relaxed);
+  if (can_wait) [[likely]] {
+    receivers_.push_back(t);
+    awaited_.store(true, std::memory_order_relaxed);
+    marks_ = room;
+  }
+  leave_as_own();
+  return can_wait;
+}
+
+[[gnu::noinline]] channel_core::outcome channel_core::receive_slowly(agent& me, turn& t, deadline until) {
+  if (looks(something) && try_enter()) {
+    t.how = take(t.item);
+    leave();
+    if (t.how != outcome::full_or_empty) return t.how;
+  }
+  t.how = outcome::retry;
+  t.carry_out = &carry_out_receive;
+  return wait_for_turn(me, t, until);
+}
+
+// --- from a sender's hand to a receiver's ---
+
+channel_core::turn* channel_core::try_hand_over() noexcept {
+  if (!awaited_.load(std::memory_order_relaxed)) return nullptr;  // to be known for certain only inside; see put()
+  if (enter_own()) [[likely]] {
+    turn* const r = pick_receiver();
+    leave_as_own();
+    return r;
+  }
+  return try_hand_over_of_others();
+}
+
+[[gnu::noinline]] channel_core::turn* channel_core::try_hand_over_of_others() noexcept {
+  if (!looks(room) || !try_enter()) return nullptr;
+  turn* const r = pick_receiver();
+  leave();
+  return r;
+}
+
+// Inside; nothing is held, and it is not closed, while somebody waits to receive.
+inline channel_core::turn* channel_core::pick_receiver() noexcept {
+  turn* const r = first_of(receivers_);
+  if (!r) return nullptr;
+  ++undone_;
+  r->granted = true;
+  r->how = outcome::done;
+  if (receivers_.empty()) {
+    awaited_.store(false, std::memory_order_relaxed);
+    marks_ = (senders_.empty() ? 0 : something) | (capacity_ > 0 ? room : 0);
+  }
+  return r;
+}
+
+[[gnu::noinline]] channel_core::turn* channel_core::hand_over() {
+  if (!passes_checkpoint(tl_agent)) [[unlikely]]
+    checkpoint_slowly();
+  return try_hand_over();
+}
+
+void channel_core::go_on(turn& receiver) noexcept { fiber_wait::resume(receiver.who); }
 
 channel_core::outcome channel_core::try_send_item(channel_item& item) noexcept {
   return ask([&] { return put(item); });

@@ -37,6 +37,18 @@ namespace weft::detail {
   a.word.store(word & ~std::uint64_t{agent::state_mask}, std::memory_order_release);
 }
 
+constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept {
+  return (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
+}
+// A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide this
+// wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the hands of
+// another thread, take the CAS.
+inline bool decide_plainly(agent& a, std::uint64_t word) noexcept {
+  if (a.word.load(std::memory_order_relaxed) != word) return false;
+  a.word.store(decided(word, wake_reason::woken), std::memory_order_relaxed);
+  return true;
+}
+
 class fiber_wait {
  public:
   [[gnu::always_inline]] fiber_wait(agent& who, wait_kind kind, const void* target, std::uint64_t target_task)
@@ -59,7 +71,20 @@ class fiber_wait {
     return static_cast<wake_reason>(agent_.word.load(std::memory_order_acquire) & agent::state_mask);
   }
 
+  // The other side: waker::claim_alone() and resume(), in line for a fiber of the calling loop.
+  [[nodiscard]] static bool claim_alone(const waker& w) noexcept {
+    return is_near(*w.who_) ? decide_plainly(*w.who_, w.word_) : w.claim();
+  }
+  static void resume(const waker& w) noexcept {
+    if (is_near(*w.who_))
+      tl_loop->ready(w.who_);
+    else
+      w.resume();
+  }
+
  private:
+  static bool is_near(const agent& a) noexcept { return a.home == tl_loop && a.what == agent::kind::fiber; }
+
   agent& agent_;
   std::uint64_t word_;
 };

@@ -175,10 +175,6 @@ agent& waiting_agent_off_loops() {
 
 namespace {
 
-constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept {
-  return (word & ~std::uint64_t{agent::state_mask}) | static_cast<std::uint64_t>(reason);
-}
-
 [[gnu::noinline]] bool decide_by_cas(agent& a, std::uint64_t word, wake_reason reason) noexcept {
   if (!a.word.compare_exchange_strong(word, decided(word, reason), std::memory_order_acq_rel)) return false;
   resume(a);
@@ -186,15 +182,6 @@ constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept
 }
 
 }  // namespace
-
-// A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide this
-// wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the hands of
-// another thread, take the CAS.
-inline bool decide_plainly(agent& a, std::uint64_t word) noexcept {
-  if (a.word.load(std::memory_order_relaxed) != word) return false;
-  a.word.store(decided(word, wake_reason::woken), std::memory_order_relaxed);
-  return true;
-}
 
 [[gnu::noinline]] bool decide(agent& a, std::uint64_t word, wake_reason reason) noexcept {
   loop_core* const here = tl_loop;

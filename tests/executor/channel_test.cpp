@@ -180,6 +180,75 @@ TEST(Channel, DestroyingItGivesChannelClosedToThoseWhoWait) {
   });
 }
 
+// It uses the channel that it goes through, each time it moves: takes the next one out.
+struct takes_another {
+  channel<takes_another>* through = nullptr;
+  std::size_t* taken = nullptr;
+  takes_another() = default;
+  takes_another(takes_another&& other) noexcept : through(std::exchange(other.through, nullptr)), taken(other.taken) {
+    if (through && through->try_recv()) ++*taken;
+  }
+  takes_another& operator=(takes_another&& other) noexcept {
+    through = std::exchange(other.through, nullptr);
+    taken = other.taken;
+    return *this;
+  }
+};
+TEST(Channel, MovesAValueWhereItsMoveMayUseTheChannel) {
+  for (const std::size_t capacity : {0U, 1U, 4U})
+    simulate([capacity] {
+      channel<takes_another> ch(capacity);
+      std::size_t taken = 0;
+      std::size_t received = 0;
+      auto receiver = spawn([&] {
+        for (const takes_another& v : ch) received += v.taken == &taken;
+      });
+      auto sender = spawn([&] {
+        for (int i = 0; i < 40; ++i) {
+          takes_another v;
+          v.through = &ch;
+          v.taken = &taken;
+          ch.send(std::move(v));
+          if (i % 8 == 0) yield();
+        }
+        ch.close();
+      });
+      sender.get();
+      receiver.get();
+      EXPECT_EQ(received + taken, 40U);
+    });
+}
+
+TEST(Channel, AValueHandedToAWaitingReceiverHasOneOwner) {
+  for (const unsigned loops : {1U, 2U})
+    simulate(
+        [] {
+          const auto token = std::make_shared<int>(1);
+          channel<std::shared_ptr<int>> ch(1);
+          for (int i = 0; i < 30; ++i) {
+            // One is cancelled, one gives up, one throws what it got away.
+            auto cancelled_one = spawn(anywhere, [&] { (void)ch.recv(); });
+            auto slow_one = spawn(anywhere, [&] { (void)ch.recv_for(1us); });
+            auto thrower = spawn(anywhere, [&] {
+              select(on_recv(ch, [](std::shared_ptr<int>) { throw std::runtime_error("thrown away"); }),
+                     after(1s, [] {}));
+            });
+            yield();
+            auto sender = spawn(anywhere, [&] {
+              for (int k = 0; k < 3; ++k) (void)ch.send_for(std::shared_ptr<int>(token), 1ms);
+            });
+            cancelled_one.cancel();
+            cancelled_one.wait();
+            slow_one.wait();
+            thrower.wait();
+            sender.wait();
+          }
+          ch.close_now();
+          EXPECT_EQ(token.use_count(), 1);
+        },
+        {.loops = loops});
+}
+
 class ChannelOnLoops : public OnLoops {};
 WEFT_ON_LOOPS(ChannelOnLoops);
 

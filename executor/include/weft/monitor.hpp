@@ -66,12 +66,18 @@ class wait_list {
     (e.next ? e.next->previous : last_) = e.previous;
     e.in = nullptr;
   }
+  /// Takes out the oldest; there must be one.
+  wait_entry& pop_front() noexcept {
+    wait_entry& e = *first_;
+    first_ = e.next;
+    (first_ ? first_->previous : last_) = nullptr;
+    e.in = nullptr;
+    return e;
+  }
   /// Takes out the oldest whose wait this call decides; null if there is none.
   [[nodiscard]] wait_entry* claim_front() noexcept {
-    while (wait_entry* e = first_) {
-      erase(*e);
-      if (e->claim()) return e;
-    }
+    while (first_)
+      if (wait_entry& e = pop_front(); e.claim()) return &e;
     return nullptr;
   }
 
@@ -137,9 +143,9 @@ class monitor {
       }
     }
   }
-  /// The same, where it is the calling loop's own and the loop is inside nothing else. Never true off the loops: threads
-  /// outside share a gate, in which nobody may be seen, and which is nobody's home.
-  [[nodiscard]] bool enter_own() noexcept {
+  /// The same, where it is the calling loop's own and the loop is inside nothing else. Never true off the loops:
+  /// threads outside share a gate, in which nobody may be seen, and which is nobody's home.
+  [[nodiscard, gnu::always_inline]] bool enter_own() noexcept {
     gate& g = *tl_gate;
     if (home_.load(std::memory_order_relaxed) != &g || g.inside.load(std::memory_order_relaxed)) return false;
     // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word.
@@ -171,7 +177,7 @@ class monitor {
   }
 
   /// The same after enter_own(), where nobody was woken.
-  void leave_as_own() noexcept {
+  [[gnu::always_inline]] void leave_as_own() noexcept {
     shown_.store(marks_, std::memory_order_release);
     leave_gate(*tl_gate);
   }
@@ -307,7 +313,7 @@ class monitor {
     }
     return true;
   }
-  static void leave_gate(gate& g) noexcept {
+  [[gnu::always_inline]] static void leave_gate(gate& g) noexcept {
     g.inside.store(nullptr, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     if (g.owed.load(std::memory_order_relaxed)) [[unlikely]]

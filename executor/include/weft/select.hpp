@@ -49,9 +49,11 @@ struct select_access {
   /// True when it was done; then t.how says what.
   static bool end(channel_core& c, turn& t) noexcept;
 
-  template <class C>
-  static auto unwrap(C&, channel_item* item) {
-    return C::unwrap(item);
+  /// Gives the value to a receiver that waits, if one does.
+  template <class T, class Order>
+  static bool hand_over(channel<T, Order>& c, T&& value) noexcept {
+    turn* const receiver = c.try_hand_over();
+    return receiver && channel<T, Order>::handed(std::move(value), *receiver);
   }
   static outcome try_send(channel_core& c, channel_item& item) noexcept;
   static outcome try_receive(channel_core& c, channel_item*& item) noexcept;
@@ -65,9 +67,6 @@ template <class T, class Order, class F, class K>
 class recv_arm final : public select_arm {
  public:
   recv_arm(channel<T, Order>& from, F f, K k) : from_(from), f_(std::move(f)), k_(std::move(k)) {}
-  ~recv_arm() {
-    if (turn_.item) (void)select_access::unwrap(from_, turn_.item);
-  }
   bool try_now() override {
     turn_.how = select_access::try_receive(from_, turn_.item);
     return turn_.how != select_access::outcome::full_or_empty;
@@ -78,14 +77,14 @@ class recv_arm final : public select_arm {
     if (turn_.how == select_access::outcome::closed)
       std::invoke(k_);
     else
-      std::invoke(f_, select_access::unwrap(from_, std::exchange(turn_.item, nullptr)));
+      std::invoke(f_, turn_.take());
   }
 
  private:
   channel<T, Order>& from_;
   F f_;
   K k_;
-  select_access::turn turn_;
+  channel_place<T> turn_;
 };
 
 template <class T, class Order, class F>
@@ -94,7 +93,10 @@ class send_arm final : public select_arm {
   send_arm(channel<T, Order>& to, T&& value, F f) : to_(to), value_(value), f_(std::move(f)) {}
   send_arm(channel<T, Order>& to, const T& value, F f) : to_(to), copy_(value), value_(*copy_), f_(std::move(f)) {}
   bool try_now() override {
-    if (!item_) item_.emplace(std::move(value_));
+    if (!item_) {
+      if (select_access::hand_over(to_, std::move(value_))) return true;
+      item_.emplace(std::move(value_));
+    }
     turn_.how = select_access::try_send(to_, *item_->get());
     return turn_.how != select_access::outcome::full_or_empty;
   }
@@ -105,7 +107,7 @@ class send_arm final : public select_arm {
   bool end() noexcept override { return select_access::end(to_, turn_); }
   void run() {
     if (turn_.how == select_access::outcome::closed) throw channel_closed();
-    item_->release();
+    if (item_) item_->release();
     std::invoke(f_);
   }
 
