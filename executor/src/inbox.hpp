@@ -53,6 +53,9 @@ class inbox {
     return head_.compare_exchange_strong(expected, asleep, std::memory_order_acq_rel, std::memory_order_relaxed);
   }
 
+  /// The loop only, while it is awake: whether drain() would give anything.
+  [[nodiscard]] bool has_mail() const noexcept { return head_.load(std::memory_order_relaxed) != 0; }
+
   [[nodiscard]] bool empty() const noexcept {
     const auto head = head_.load(std::memory_order_acquire);
     return head == 0 || head == asleep;

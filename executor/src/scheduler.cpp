@@ -92,17 +92,6 @@ void loop_core::leave() noexcept {
   tl_agent = nullptr;
 }
 
-namespace {
-// Tells the core that the caller looks at one word again and again.
-inline void pause_core() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-}  // namespace
-
 void loop_core::post(runnable* r) noexcept {
   if (inbox_.push(r)) driver_->wake();
 }
@@ -116,7 +105,8 @@ fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_agent&>(s
 [[gnu::always_inline]] inline runnable* loop_core::next() noexcept {
   // In a simulation the budget is always used up: every choice is the simulation's.
   const unsigned left = budget.load(std::memory_order_relaxed);
-  if (left == 0 || due.load(std::memory_order_relaxed)) return nullptr;  // the loop must look at the world first
+  // The loop must look at the world first, or at its mail: a load that stays in the cache until there is some.
+  if (left == 0 || due.load(std::memory_order_relaxed) || inbox_.has_mail()) return nullptr;
   budget.store(left - 1, std::memory_order_relaxed);
   if (runnable* r = ready_.pop()) return r;
   return next_spare();
@@ -406,16 +396,26 @@ void loop_core::check_no_algorithm() const noexcept {
 }
 
 void loop_core::run(const std::atomic<bool>& stop) {
+  bool mail_only = false;
   while (!stop.load(std::memory_order_acquire)) {
     intake();
-    if (!timers_.empty()) timers_.fire(now());
-    budget.store(switches_per_poll - 1, std::memory_order_relaxed);
-    rounds.store(rounds.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    due.store(false, std::memory_order_relaxed);
+    if (!mail_only) {
+      if (!timers_.empty()) timers_.fire(now());
+      budget.store(switches_per_poll - 1, std::memory_order_relaxed);
+      rounds.store(rounds.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      due.store(false, std::memory_order_relaxed);
+    }
+    mail_only = false;
     runnable* r = ready_.pop();
     if (!r) r = next_spare();
     if (r) {
       start_or_resume(native_, r);
+      // Mail is taken in between, and counts as a switch.
+      if (const unsigned left = budget.load(std::memory_order_relaxed); left > 0 && inbox_.has_mail()) {
+        budget.store(left - 1, std::memory_order_relaxed);
+        mail_only = left > 1 && !due.load(std::memory_order_relaxed);
+        if (mail_only) continue;
+      }
       if (budget.load(std::memory_order_relaxed) == 0 || due.load(std::memory_order_relaxed)) {
         // Fibers are still ready: look at the world, but do not sleep.
         check_no_algorithm();

@@ -35,11 +35,20 @@ class task_core;
 
 // What the calling thread is doing. Only functions that cannot span a CPU task's wait may read them directly; the
 // others call current_agent() and current_loop(), which the compiler cannot cache.
-// (constinit: or each access would ask whether they are initialised.)
-extern constinit thread_local agent* tl_agent;
-extern constinit thread_local loop_core* tl_loop;
-extern constinit thread_local bool tl_cpu_thread;  ///< a thread of the CPU pool
+// (constinit: or each access would ask whether they are initialised. initial-exec: or each would be a call to find
+// where they are, which the linker takes out, but with it the registers that calls cost.)
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local agent* tl_agent;
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local loop_core* tl_loop;
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local bool tl_cpu_thread;  ///< a thread of the CPU pool
 loop_core* current_loop() noexcept;
+/// Tells the core that the caller looks at one word again and again.
+inline void pause_core() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 void set_current_agent(agent* a) noexcept;
 
 class loop_core {

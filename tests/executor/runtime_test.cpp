@@ -335,6 +335,33 @@ TEST(OneCore, StillRunsEverything) {
 }
 
 // A loop that looks out for mail asks for events meanwhile, and may take the call that was to end its sleep.
+TEST(Loop, TakesItsMailWithinAFewSwitches) {
+  run(
+      [] {
+        bool stop = false;
+        auto busy = spawn([&] {
+          while (!stop) yield();
+        });
+        for (int round = 0; round < 100; ++round) {
+          promise<void> p;
+          bool heard = false;
+          auto listener = spawn([&, f = p.get_future()] {
+            f.wait();
+            heard = true;
+          });
+          yield();
+          yield();
+          std::thread([&] { p.set_value(); }).join();
+          for (int i = 0; i < 4; ++i) yield();
+          EXPECT_TRUE(heard);
+          listener.get();
+        }
+        stop = true;
+        busy.get();
+      },
+      {.loops = 1, .stall_after = 0ns});
+}
+
 TEST(LookingOut, LosesNoCallToTakeATask) {
   run(
       [] {
