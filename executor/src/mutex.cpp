@@ -1,11 +1,13 @@
 #include "weft/mutex.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <system_error>
 
 #include "scheduler.hpp"
+#include "weft/config.hpp"
 
 namespace weft {
 
@@ -96,7 +98,7 @@ bool mutex::lock_slowly(deadline until) {
     static_cast<mutex*>(self.where)->take_or_link(self);
   };
   while (wait(me, e, wait_kind::lock, until, true) == wake_reason::woken) {
-    if (e.granted) {
+    if (e.granted || comes(e, until)) {
       me.hold(this);
       return true;
     }
@@ -105,14 +107,65 @@ bool mutex::lock_slowly(deadline until) {
   return false;
 }
 
-// Inside, for one that comes to lock.
+// By a waiter that was woken and not granted: true when it has got it. Until it is linked again nobody wakes another in
+// its stead, so who unlocks meanwhile does no more than that. Two cores that hand a mutex to and fro at every turn
+// spend their time on the way; so it is left to those that hold it for a while, and this one looks only now and then,
+// since each look takes the word from the core that works with it. No spinlock: the loop's other fibers run in between,
+// and after `longest_overtaking` it is linked.
+bool mutex::comes(entry& e, deadline until) {
+  static const bool others_run = usable_cores() > 1;
+  const detail::loop_core* const home = e.me->what == agent::kind::fiber ? e.me->home : nullptr;
+  const bool simulated = home && home->simulated();
+  const auto give_up = std::min(deadline::after(longest_overtaking), until);
+  for (unsigned tries = 0;;) {
+    if (!(look() & locked) && try_enter()) {
+      const bool free = !(marks_ & locked);
+      if (free) {
+        arrived(e);
+        marks_ = locked | mark_of_waiters();
+        owned_by(e.me);
+      }
+      leave();
+      if (free) return true;
+    }
+    const agent* const owner = owner_.load(std::memory_order_relaxed);
+    const bool near = owner && home && owner->what == agent::kind::fiber && owner->home == home;
+    if (near || ++tries >= most_tries || !(others_run || simulated) || give_up.passed()) return false;
+    detail::take_turns();
+    if (!simulated)
+      for (unsigned i = 0; i < 32 && home; ++i) detail::pause_core();
+  }
+}
+
+// --- inside ---
+
+// Its wait to be let in has ended.
+void mutex::arrived(entry& e) noexcept {
+  if (e.woken) (e.near ? near_one_comes_ : far_one_comes_) = false;
+  e.woken = false;
+}
+
+// What who unlocks next has to see to: a waiter of its own loop must not wait for one of another, which may be long in
+// coming; otherwise one that comes is enough.
+mutex::word mutex::mark_of_waiters() const noexcept {
+  const auto* const e = static_cast<const entry*>(waiters_.front());
+  if (!e) return 0;
+  if (e->overtaken || !(near_one_comes_ || far_one_comes_)) return awaited;
+  return !near_one_comes_ && is_near(*e) ? awaited : 0;
+}
+
+bool mutex::is_near(const entry& e) noexcept {
+  return e.me->what == agent::kind::fiber && e.me->home == detail::current_loop();
+}
+
+// For one that comes to lock.
 void mutex::take_or_link(entry& e) noexcept {
-  if (e.overtaken) one_is_coming_ = false;
+  arrived(e);
   if (marks_ & locked) {
     e.overtaken ? waiters_.push_front(e) : waiters_.push_back(e);
-    marks_ |= awaited;
+    marks_ |= mark_of_waiters();
   } else if (e.claim()) {
-    marks_ |= locked;
+    marks_ = locked | mark_of_waiters();
     owned_by(e.me);
     grant(e);
   }
@@ -161,43 +214,43 @@ void mutex::unlock_of_others() noexcept {
   perform(unlocking_);
 }
 
-// By the holder, who alone counts: true when the same loop has held it often enough in a row.
+// By the holder, who alone counts: true when the same loop has held it often enough in a row to ask, inside, whether it
+// may become that loop's own.
 bool mutex::comes_again() noexcept {
+  constexpr std::uint8_t often = 32;
   if (last_ != detail::tl_gate) {
     last_ = detail::tl_gate;
     in_a_row_ = 0;
     return false;
   }
-  if (++in_a_row_ < patience()) return false;
+  if (++in_a_row_ < often) return false;
   in_a_row_ = 0;
   return true;
 }
 
-// Inside; the holder has given it up. A waiter of this loop gets it: it can run next. One of another loop is woken, and
-// takes it when it is there, unless it was overtaken already, or the waiters were too often.
+// Inside; the holder has given it up. If it is this loop's own, or the oldest waiter was overtaken, that one gets it;
+// else it is woken to take it when it is there.
 void mutex::pass_on() noexcept {
-  const detail::loop_core* const here = detail::current_loop();
+  const bool alone = is_own(word_.load(std::memory_order_relaxed));
   while (auto* const e = static_cast<entry*>(waiters_.front())) {
-    const bool near = e->me->what == agent::kind::fiber && e->me->home == here;
-    const bool direct = near || e->overtaken || overtaken_ >= most_overtaking;
-    if (!direct && one_is_coming_) {
-      ++overtaken_;
-      break;
-    }
+    const bool near = is_near(*e);
+    const bool direct = e->overtaken || (alone && near);
+    bool& one_comes = near ? near_one_comes_ : far_one_comes_;
+    if (!direct && (one_comes || (!near && near_one_comes_))) break;
     waiters_.erase(*e);
     if (!e->claim()) continue;
     if (direct) {
-      overtaken_ = 0;
       owned_by(e->me);
       grant(*e);
-      marks_ = locked | (waiters_.empty() ? 0 : awaited);
+      marks_ = locked | mark_of_waiters();
       return;
     }
-    one_is_coming_ = true;
+    e->woken = one_comes = true;
+    e->near = near;
     wake(*e);
     break;
   }
-  marks_ = waiters_.empty() ? 0 : awaited;
+  marks_ = mark_of_waiters();
 }
 
 }  // namespace weft

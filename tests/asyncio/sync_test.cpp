@@ -5,8 +5,8 @@
 //   waiting for an event, a condition or a barrier is one.
 // * A lock knows its owner: releasing another task's is an error in debug builds (asyncio lets any task release), and
 //   locking it twice is an error instead of a deadlock.
-// * A lock is fair among the waiters of one loop, as asyncio's. A waiter of another loop may be overtaken, at most
-//   mutex::most_overtaking times in a row.
+// * A lock is fair among the waiters of one loop, as asyncio's. Where several loops use it a waiter of another loop
+//   may be overtaken, for mutex::longest_overtaking or mutex::most_tries.
 // * A condition's wait may end unasked, as the standard's.
 // * A broken barrier does not exist: a cancelled waiter takes its arrival back, as in asyncio's documentation, and
 //   abort() and reset() have no counterpart; a barrier that is given up is destroyed.

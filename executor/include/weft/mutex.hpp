@@ -13,15 +13,19 @@ namespace weft {
 
 /// Mutual exclusion among agents of every kind. May be held over waits. Use it with std::unique_lock and the like.
 ///
-/// Oldest waiter first. unlock() hands the mutex to a waiter of the same loop directly. One of another loop, which
-/// needs time to come, is woken, and until it is there others may go first; at most `most_overtaking` times in a row,
-/// then the oldest waiter gets it directly.
+/// Oldest waiter first. As long as one loop alone uses it, unlock() hands the mutex to the oldest waiter directly.
+/// Where several do, to hand it on each time would have all of them wait for messages between cores: there unlock()
+/// wakes the oldest waiter, and until that has come others may go first, those that hold it now above all. A woken
+/// waiter of the same loop is overtaken once: then it gets the mutex directly. One of another loop tries again and
+/// again, while it lets its loop's other fibers run, for `longest_overtaking` or `most_tries`; then it gets the mutex
+/// directly, too.
 ///
 /// A task that ends while it holds a mutex is reported on stderr, and the mutex stays locked. Destroying a mutex that
 /// is held or waited for ends the program with a message.
 class mutex : private detail::monitor {
  public:
-  static constexpr unsigned most_overtaking = 32;
+  static constexpr std::chrono::microseconds longest_overtaking{100};
+  static constexpr unsigned most_tries = 128;
 
   constexpr mutex() noexcept = default;
   ~mutex();
@@ -65,10 +69,12 @@ class mutex : private detail::monitor {
 
  private:
   static constexpr word locked = mark;
-  static constexpr word awaited = second_mark;  ///< set while somebody is in waiters_
+  static constexpr word awaited = second_mark;  ///< unlock() must see to waiters_
 
   struct entry : detail::wait_entry {
     detail::agent* me = nullptr;
+    bool woken = false;      ///< to come by itself; from then on until it is there, or linked again
+    bool near = false;       ///< by the loop of its own
     bool overtaken = false;  ///< was woken, and others were faster
   };
   struct release : detail::request {
@@ -77,6 +83,10 @@ class mutex : private detail::monitor {
 
   bool lock_slowly(deadline until);
   void take_or_link(entry& e) noexcept;
+  bool comes(entry& e, deadline until);
+  void arrived(entry& e) noexcept;
+  [[nodiscard]] word mark_of_waiters() const noexcept;
+  [[nodiscard]] static bool is_near(const entry& e) noexcept;
   void pass_on() noexcept;
   bool try_lock_of_others() noexcept;
   void unlock_of_others() noexcept;
@@ -93,8 +103,9 @@ class mutex : private detail::monitor {
   detail::gate* last_ = nullptr;
   std::uint8_t in_a_row_ = 0;
   detail::wait_list waiters_;
-  bool one_is_coming_ = false;  ///< a waiter of another loop was woken and is not here yet
-  unsigned overtaken_ = 0;      ///< how often in a row somebody went before the waiters
+  // A waiter was woken, by its own loop or by another, and is not here yet.
+  bool near_one_comes_ = false;
+  bool far_one_comes_ = false;
   release unlocking_;
 };
 
