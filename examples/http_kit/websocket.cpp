@@ -60,7 +60,6 @@ class frame_stream : public weft::io::boost_stream {
   friend void teardown(beast::role_type role, frame_stream& s, error_code& e) {
     teardown(role, static_cast<weft::io::boost_stream&>(s), e);
   }
-  friend void beast_close_socket(frame_stream& s) { s.close(); }
 
  private:
   std::unique_ptr<weft::mutex> frames_ = std::make_unique<weft::mutex>();
