@@ -89,6 +89,8 @@ class Server:
         before = settled(lambda: descriptors(self.pid))
         some = [socket.create_connection(("127.0.0.1", self.port), LIMIT) for _ in range(4 * int(loops))]
         wait_until(lambda: descriptors(self.pid) >= before + len(some), "the server does not accept")
+        # They stay until each loop waits for them: one that finds them closed already makes nothing yet.
+        settled(lambda: descriptors(self.pid), 20)
         for one in some:
             one.close()
         self._descriptors = settled(lambda: descriptors(self.pid))
@@ -108,11 +110,11 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def settled(look):
+def settled(look, times=5):
     """What look() gives when it has given the same for a while."""
     same = 0
     value = look()
-    while same < 5:
+    while same < times:
         time.sleep(0.01)
         last, value = value, look()
         same = same + 1 if value == last else 0

@@ -179,6 +179,7 @@ class Load(Case):
         service = self.start("--at-once", 1, "--waiting", 1)
         sent = [pictures.jpeg(seed=i) for i in range(3)]
         held = [self.begin(service, s, 1000) for s in sent[:2]]
+        eventually(lambda: (now := service.look())["waiting"] + now["working"] == 2, "two that have a place")
         answer = eventually(lambda: (a := service.add(sent[2])).status == 503 and a, "a refusal")
         self.assertGreaterEqual(int(answer.fields["Retry-After"]), 1)
         self.assertIn("too many", answer.error())
