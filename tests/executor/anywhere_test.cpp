@@ -60,11 +60,16 @@ TEST(Anywhere, TheOldestGetsATurnAmongNewerOnes) {
   weft::run(
       [] {
         bool old_ran = false;
+        promise<void> last;
         auto old = spawn(anywhere, [&] { old_ran = true; });
         std::function<void()> another = [&] {
-          if (!old_ran) (void)spawn(anywhere, another);
+          if (old_ran)
+            last.set_value();
+          else
+            (void)spawn(anywhere, [&] { another(); });
         };
         another();
+        last.get_future().get();
         old.get();
       },
       one_loop());
