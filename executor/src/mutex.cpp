@@ -158,9 +158,16 @@ bool mutex::is_near(const entry& e) noexcept {
   return e.me->what == agent::kind::fiber && e.me->home == detail::current_loop();
 }
 
+void mutex::used_by(const detail::loop_core* home) noexcept {
+  several_ |= used_ && users_ != home;
+  users_ = home;
+  used_ = true;
+}
+
 // For one that comes to lock.
 void mutex::take_or_link(entry& e) noexcept {
   arrived(e);
+  used_by(e.me->what == agent::kind::fiber ? e.me->home : nullptr);
   if (marks_ & locked) {
     e.overtaken ? waiters_.push_front(e) : waiters_.push_back(e);
     marks_ |= mark_of_waiters();
@@ -228,10 +235,11 @@ bool mutex::comes_again() noexcept {
   return true;
 }
 
-// Inside; the holder has given it up. If it is this loop's own, or the oldest waiter was overtaken, that one gets it;
+// Inside; the holder has given it up. If one loop alone uses it, or the oldest waiter was overtaken, that one gets it;
 // else it is woken to take it when it is there.
 void mutex::pass_on() noexcept {
-  const bool alone = is_own(word_.load(std::memory_order_relaxed));
+  used_by(detail::current_loop());
+  const bool alone = !several_ || is_own(word_.load(std::memory_order_relaxed));
   while (auto* const e = static_cast<entry*>(waiters_.front())) {
     const bool near = is_near(*e);
     const bool direct = e->overtaken || (alone && near);

@@ -243,8 +243,6 @@ class monitor {
 
   /// How often the same loop must come, and nobody else, before it is made its own; 0 when that never happens any more.
   [[nodiscard]] std::uint8_t patience() const noexcept { return patience_; }
-  /// It is never made a loop's own. In the constructor.
-  void stays_everybodys() noexcept { patience_ = 0; }
   /// The calling loop has come often enough.
   void ripen() noexcept {
     gate* const g = gate_of_loop();

@@ -85,6 +85,7 @@ class mutex : private detail::monitor {
   void take_or_link(entry& e) noexcept;
   bool comes(entry& e, deadline until);
   void arrived(entry& e) noexcept;
+  void used_by(const detail::loop_core* home) noexcept;
   [[nodiscard]] word mark_of_waiters() const noexcept;
   [[nodiscard]] static bool is_near(const entry& e) noexcept;
   void pass_on() noexcept;
@@ -106,6 +107,10 @@ class mutex : private detail::monitor {
   // A waiter was woken, by its own loop or by another, and is not here yet.
   bool near_one_comes_ = false;
   bool far_one_comes_ = false;
+  // Who came to lock when it was held: one loop so far, which may be none, or several.
+  bool used_ = false;
+  bool several_ = false;
+  const detail::loop_core* users_ = nullptr;
   release unlocking_;
 };
 

@@ -223,9 +223,8 @@ template <detail::spawnable F>
 /// Threads:  any, while a runtime runs.
 /// Ordering: what the caller wrote is visible to f.
 /// Throws:   no_runtime; std::bad_alloc. Out of the future comes what f throws; `overloaded` when config.cpu_queue
-/// tasks
-///           wait already, or they wait too long (config.cpu_target); timed_out when options.start_by has passed before
-///           a worker was free. Then f was not started.
+///           tasks wait already, or they wait too long (config.cpu_target); timed_out when options.start_by has passed
+///           before a worker was free. Then f was not started.
 template <detail::spawnable F>
 [[nodiscard]] auto spawn_cpu(F&& f, std::source_location site = std::source_location::current()) {
   return detail::spawn_cpu_as({}, std::forward<F>(f), site, detail::start_cpu_task);
