@@ -655,9 +655,8 @@ http::server_report calling(http::handler answer, const http::client_options& mo
 template <class F>
 void answered_with(const std::string& text, const http::client_options& most, F f) {
   auto [listener, at] = weft::io::memory_listen();
-  int connections = 0;
   auto running = weft::spawn([&, l = std::move(listener)]() mutable {
-    for (;; ++connections) {
+    for (;;) {
       weft::io::stream s = l.accept();
       (void)s.read_until("\r\n\r\n");
       s.write_all(text);
