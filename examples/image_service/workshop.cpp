@@ -26,9 +26,16 @@ class one_more {
 }  // namespace
 
 workshop::place::place(workshop& of) : of_(of) {
-  if (of_.places_.try_acquire()) return;
-  ++of_.refused_;
-  throw of_.come_again("too many pictures at once; please come again");
+  if (!of_.places_.try_acquire()) {
+    ++of_.refused_;
+    throw of_.come_again("too many pictures at once; please come again");
+  }
+  ++of_.with_place_;
+}
+
+workshop::place::~place() {
+  --of_.with_place_;
+  of_.places_.release();
 }
 
 /// When about half of those who wait have had their turn.
@@ -40,7 +47,6 @@ http::error workshop::come_again(const char* why) const {
 }
 
 processed workshop::make(std::string_view bytes) {
-  const one_more waits(with_place_);
   benches_.acquire();
   const struct give_back {
     weft::semaphore& to;

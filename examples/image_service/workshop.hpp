@@ -30,7 +30,7 @@ class workshop {
    public:
     /// Throws http::error 503, with Retry-After, when there is none.
     explicit place(workshop& of);
-    ~place() { of_.places_.release(); }
+    ~place();
     place(const place&) = delete;
     place& operator=(const place&) = delete;
 

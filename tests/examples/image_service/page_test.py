@@ -54,6 +54,7 @@ class Page(unittest.TestCase):
         self.files = tempfile.mkdtemp(prefix="weft_uploads_")
         self.service = Service("--local-urls", 1)
         self.open()
+        self.complaints()  # of the page of an earlier test, which lost its server
 
     def tearDown(self):
         self.browser.get("about:blank")
