@@ -608,7 +608,9 @@ TEST(HttpKit, WritesALineForEachRequest) {
   simulate([] {
     std::string written;
     http::access_log log([&](const std::string& text) { written += text; });
-    serving(echo_routes(), {.log = log.sink()}, [](auto& at, auto&) {
+    http::options most;
+    most.log = log.sink();
+    serving(echo_routes(), most, [](auto& at, auto&) {
       answer_to(at, get("/hello", "User-Agent: \"\\\x80\t\r\nReferer: there\r\n") + get("/%22\"?q") + "bad\r\n\r\n");
     });
     log.close();
