@@ -36,13 +36,13 @@ template <void (*Switch)()>
 // `start(f)` starts f as a fiber and gives something to call to join it.
 template <void (*Switch)(), class Start>
 void yield_with(benchmark::State& state, Start start) {
-  bool stop = false;
-  bool never = false;
-  std::int64_t forever = std::numeric_limits<std::int64_t>::max();
-  std::int64_t batch = batch_size;
-  benchmark::DoNotOptimize(forever);
-  benchmark::DoNotOptimize(batch);
-  benchmark::DoNotOptimize(never);
+  const volatile bool hidden = false;  // (benchmark::DoNotOptimize left a zero in `forever` with GCC 12)
+  const volatile std::int64_t longest = std::numeric_limits<std::int64_t>::max();
+  const volatile std::int64_t size = batch_size;
+  bool stop = hidden;
+  const bool never = hidden;
+  const std::int64_t forever = longest;
+  const std::int64_t batch = size;
   std::int64_t mine = 1;
   std::int64_t others = 0;
   auto join = start([&] { others = take_turns<Switch>(forever, stop); });
