@@ -29,6 +29,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,6 +40,7 @@
 
 #include "http_kit/client.hpp"
 #include "http_kit/server.hpp"
+#include "http_kit/while_connected.hpp"
 #include "support/arguments.hpp"
 
 using http::status;
@@ -85,6 +87,18 @@ void pump(From& from, http::body_writer& to) {
   char some[16 * 1024];
   while (const std::size_t n = from.read_some(some)) to.write({some, n});
 }
+
+/// The request's body; that the client has gone is not the server's fault.
+struct upload {
+  http::request& from;
+  std::size_t read_some(std::span<char> to) {
+    try {
+      return from.read_some(to);
+    } catch (const weft::io::error&) {
+      throw http::error(http::client_gone, "the client has gone");
+    }
+  }
+};
 
 class proxy {
  public:
@@ -154,7 +168,8 @@ class proxy {
     c.length = r.length();
     c.stream = [&r, &body_flows](http::body_writer& to) {
       body_flows = true;
-      pump(r, to);
+      upload body{r};
+      pump(body, to);
     };
     r.body_limit(std::numeric_limits<std::uint64_t>::max(), weft::io::no_timeout);  // the server has its own
     return c;
