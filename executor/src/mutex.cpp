@@ -21,7 +21,7 @@ mutex::~mutex() {
 // --- who holds it ---
 
 void mutex::owned_by(agent* who) noexcept {
-  owner_.store(who, std::memory_order_relaxed);
+  owner_.store(who, std::memory_order_release);  // pairs with comes(), which looks where that agent is at home
   owner_task_.store(who ? who->task_id.load(std::memory_order_relaxed) : 0, std::memory_order_relaxed);
 }
 
@@ -128,7 +128,7 @@ bool mutex::comes(entry& e, deadline until) {
       leave();
       if (free) return true;
     }
-    const agent* const owner = owner_.load(std::memory_order_relaxed);
+    const agent* const owner = owner_.load(std::memory_order_acquire);
     const bool near = owner && home && owner->what == agent::kind::fiber && owner->home == home;
     if (near || ++tries >= most_tries || !(others_run || simulated) || give_up.passed()) return false;
     detail::take_turns();

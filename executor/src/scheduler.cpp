@@ -154,7 +154,7 @@ fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
 [[gnu::noinline]] fiber_agent* loop_core::find_stack_for(runnable* r) noexcept {
   try {
     fiber_agent* f = pool_for(r->stack_size).take();
-    f->home = this;
+    if (f->home != this) f->home = this;  // once: other threads may read it
     return f;
   } catch (...) {
     r->fail(std::current_exception());
