@@ -3,7 +3,8 @@
 // four.
 //
 // Run it: build/dev/examples/10_http_server --port 8080
-//         (port 0 takes any free one; also --loops, --workers, and --silence-ms and --grace-ms: see below)
+//         (port 0 takes any free one; also --loops, --workers, --background 0, and --silence-ms and --grace-ms: see
+//         below)
 //
 //     curl localhost:8080/hello           a few bytes, at once
 //     curl localhost:8080/gather?id=3     the three kinds of work; ids 1 to 10
@@ -156,8 +157,9 @@ void serve(std::uint16_t port, const http::options& limits, product_table& produ
 int main(int argc, char** argv) try {
   arguments given(argc, argv);
   const auto port = given.take<std::uint16_t>("--port", 8080);
-  const weft::config config{.loops = given.take("--loops", weft::usable_cores()),
-                            .cpu_workers = given.take("--workers", weft::usable_cores())};
+  weft::config config{.loops = given.take("--loops", weft::usable_cores()),
+                      .cpu_workers = given.take("--workers", weft::usable_cores())};
+  if (given.take("--background", 1u) == 0) config.cpu_threads = weft::cpu_scheduling::normal;
   http::options limits;
   limits.receive = limits.connections.first_byte = milliseconds(given.take("--silence-ms", 10'000u));
   limits.connections.grace = milliseconds(given.take("--grace-ms", 10'000u));
