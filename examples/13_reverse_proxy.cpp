@@ -13,8 +13,9 @@
 // * A request that failed before there was an answer goes to the next server, if doing it twice is doing it once
 //   (GET, PUT ...) and its body, if any, has not begun to flow. Else the client is told: 502, 503 when there is no
 //   server left, 504 when the server was too slow.
-// * Bodies stream both ways at the same time, a piece in memory each: uploads of gigabytes, events, WebSockets.
-// * The server sees X-Forwarded-For and X-Forwarded-Proto, and none of the fields meant for one connection.
+// * Bodies stream both ways at the same time, a piece in memory each: uploads of gigabytes, events, WebSockets. The
+//   server sees X-Forwarded-For and X-Forwarded-Proto, and none of the fields meant for one connection. Both are
+//   http::forward()'s work: http_kit/forward.hpp.
 //
 // On SIGINT (Ctrl-C) or SIGTERM it answers what is in flight, and ends with a line such as
 //
@@ -26,10 +27,7 @@
 #include <csignal>
 #include <cstdint>
 #include <iostream>
-#include <limits>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,8 +37,8 @@
 #include <weft/weft.hpp>
 
 #include "http_kit/client.hpp"
+#include "http_kit/forward.hpp"
 #include "http_kit/server.hpp"
-#include "http_kit/while_connected.hpp"
 #include "support/arguments.hpp"
 
 using http::status;
@@ -54,52 +52,6 @@ struct upstream {
   std::atomic<int> in_flight{0};
 };
 
-/// A request's share of in_flight.
-class seat {
- public:
-  explicit seat(upstream& at) : at_(&at) { ++at.in_flight; }
-  seat(seat&& other) noexcept : at_(std::exchange(other.at_, nullptr)) {}
-  seat& operator=(seat&&) = delete;
-  ~seat() {
-    if (at_) --at_->in_flight;
-  }
-
- private:
-  upstream* at_;
-};
-
-/// Without the fields that are of one connection only (RFC 9110, 7.6.1), and those that the kit writes itself.
-http::headers passed_on(const http::headers& fields) {
-  http::headers rest;
-  for (const auto& [name, value] : fields) {
-    bool stays = !fields.lists("Connection", name);
-    for (const std::string_view own :
-         {"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "TE", "Proxy-Authorization", "Trailer",
-          "Transfer-Encoding", "Upgrade", "Content-Length", "Expect", "X-Forwarded-For", "X-Forwarded-Proto"})
-      stays = stays && !http::equal_names(name, own);
-    if (stays) rest.add_parsed(name, value);
-  }
-  return rest;
-}
-
-template <class From>
-void pump(From& from, http::body_writer& to) {
-  char some[16 * 1024];
-  while (const std::size_t n = from.read_some(some)) to.write({some, n});
-}
-
-/// The request's body; that the client has gone is not the server's fault.
-struct upload {
-  http::request& from;
-  std::size_t read_some(std::span<char> to) {
-    try {
-      return from.read_some(to);
-    } catch (const weft::io::error&) {
-      throw http::error(http::client_gone, "the client has gone");
-    }
-  }
-};
-
 class proxy {
  public:
   proxy(std::string_view addresses, const http::client_options& most, bool tls) : scheme_(tls ? "https" : "http") {
@@ -109,21 +61,19 @@ class proxy {
   }
 
   http::response pass(http::request& r) {
-    std::vector<upstream*> tried;
-    bool body_flows = false;
-    for (;;) {
+    for (std::vector<upstream*> tried;;) {
       upstream* const at = choose(tried);
       if (!at) throw http::error(status::service_unavailable, "no server is there").with("Retry-After", "1");
       tried.push_back(at);
-      seat mine(*at);
       try {
-        return answer_of(r, at->client.send(call_for(r, body_flows)), std::move(mine));
+        ++at->in_flight;
+        const std::shared_ptr<void> seat(at, [](upstream* from) { --from->in_flight; });
+        return http::forward(r, at->client, {.scheme = scheme_, .until_done = seat});
       } catch (const weft::io::error&) {  // it is not there, or went away
         at->healthy = false;
-        if (body_flows || !http::is_idempotent(r.method))
-          throw http::error(status::bad_gateway, "the server went away");
+        if (!http::may_repeat(r)) throw http::error(status::bad_gateway, "the server went away");
       } catch (const http::error& e) {
-        if (e.code() != status::bad_gateway || body_flows || !http::is_idempotent(r.method)) throw;
+        if (e.code() != status::bad_gateway || !http::may_repeat(r)) throw;
       }
     }
   }
@@ -153,45 +103,6 @@ class proxy {
     }
     ++first_;
     return best;
-  }
-
-  http::call call_for(http::request& r, bool& body_flows) const {
-    http::call c{.method = r.method, .target = r.target, .fields = passed_on(r.fields)};
-    const std::string before(r.field("X-Forwarded-For").value_or(""));
-    c.fields.add("X-Forwarded-For", before + (before.empty() ? "" : ", ") + r.peer.address());
-    c.fields.add("X-Forwarded-Proto", scheme_);
-    if (const auto protocol = r.field("Upgrade"); protocol && r.fields.lists("Connection", "upgrade")) {
-      c.fields.add("Connection", "upgrade");
-      c.fields.add("Upgrade", *protocol);
-    }
-    if (r.length() == 0) return c;
-    c.length = r.length();
-    c.stream = [&r, &body_flows](http::body_writer& to) {
-      body_flows = true;
-      upload body{r};
-      pump(body, to);
-    };
-    r.body_limit(std::numeric_limits<std::uint64_t>::max(), weft::io::no_timeout);  // the server has its own
-    return c;
-  }
-
-  static http::response answer_of(http::request& r, http::answer a, seat mine) {
-    http::response answer(a.code);
-    answer.fields = passed_on(a.fields);
-    if (a.code == status::switching_protocols) {
-      answer.take_over = [fields = a.fields, a = std::move(a),
-                          mine = std::move(mine)](weft::io::stream client) mutable {
-        weft::io::stream server = a.take_over();
-        client.write_all({"HTTP/1.1 101 Switching Protocols\r\n", fields.text(), "\r\n"});
-        weft::io::copy_bidirectional(client, server);
-      };
-      return answer;
-    }
-    answer.length = a.length();
-    if (r.method == "HEAD" && a.fields.has("Content-Length"))
-      answer.length = ::number<std::uint64_t>(*a.fields.get("Content-Length"));
-    answer.stream = [a = std::move(a), mine = std::move(mine)](http::body_writer& to) mutable { pump(a, to); };
-    return answer;
   }
 
   const std::string scheme_;
@@ -234,9 +145,7 @@ int main(int argc, char** argv) try {
       serving.get();
       all.cancel();
     });
-    const http::server_report did = server.report();
-    std::cout << "stopped: " << did.answered << " requests answered on " << did.connections << " connections, "
-              << did.refused << " refused, " << did.cut_off << " cut off" << std::endl;
+    std::cout << "stopped: " << to_string(server.report()) << std::endl;
   });
   return 0;
 } catch (const std::exception& error) {

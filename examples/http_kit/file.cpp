@@ -59,12 +59,6 @@ struct range {
   std::uint64_t size = 0;  ///< 0: there are no such bytes
 };
 
-std::optional<std::uint64_t> number_in(std::string_view text) {
-  std::uint64_t n = 0;
-  const auto [end, e] = std::from_chars(text.data(), text.data() + text.size(), n);
-  return e == std::errc() && end == text.data() + text.size() ? std::optional(n) : std::nullopt;
-}
-
 /// "bytes=0-99", "bytes=100-", "bytes=-100". None for what is no range, or several: all is sent.
 std::optional<range> range_of(std::string_view text, std::uint64_t size) {
   if (!text.starts_with("bytes=")) return std::nullopt;
@@ -73,8 +67,8 @@ std::optional<range> range_of(std::string_view text, std::uint64_t size) {
   if (dash == std::string_view::npos) return std::nullopt;
   const std::string_view from = text.substr(0, dash);
   const std::string_view to = text.substr(dash + 1);
-  const auto first = number_in(from);
-  const auto last = number_in(to);
+  const auto first = number_in<std::uint64_t>(from);
+  const auto last = number_in<std::uint64_t>(to);
   if ((!first && !from.empty()) || (!last && !to.empty()) || (!first && !last)) return std::nullopt;
   if (!first) {
     const std::uint64_t count = std::min(*last, size);

@@ -36,11 +36,13 @@ void request::wait_until_gone() {
 void request::begin(body_source* source) noexcept {
   source_ = source;
   body_.reset();
+  body_begun_ = false;
   parameters.clear();
 }
 
 void request::set_body(std::string text) {
   source_ = nullptr;
+  body_begun_ = false;
   body_ = std::move(text);
 }
 

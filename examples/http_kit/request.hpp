@@ -47,6 +47,12 @@ class request {
   [[nodiscard]] std::optional<std::string> query(std::string_view name) const {
     return value_in(query_of(target), name);
   }
+  /// The same as a number. None when it is no such number, too.
+  template <class T>
+  [[nodiscard]] std::optional<T> query(std::string_view name) const {
+    const auto text = query(name);
+    return text ? number_in<T>(*text) : std::nullopt;
+  }
   /// What stands in the path where the route has "{name}", decoded. Throws std::out_of_range when the route has none.
   [[nodiscard]] const std::string& parameter(std::string_view name) const;
   /// For routers.
@@ -70,10 +76,16 @@ class request {
   /// Threads:  fibers of the connection's loop; one at a time.
   /// Ordering: none.
   /// Throws:   error 400, 408 or 413, which a handler lets through; weft::io::error.
-  std::size_t read_some(std::span<char> to) { return source_ && !to.empty() ? source_->read_some(to) : 0; }
+  std::size_t read_some(std::span<char> to) {
+    body_begun_ = true;
+    return source_ && !to.empty() ? source_->read_some(to) : 0;
+  }
 
   /// All of it; once it was read, again. As read_some().
   const std::string& body();
+
+  /// Somebody has begun to read it: so it can no longer be had from its beginning.
+  [[nodiscard]] bool body_begun() const noexcept { return body_begun_; }
 
   /// Waits until the client has ended the connection, or its half of it: a client that wants its answer stays. See
   /// while_connected.hpp.
@@ -92,6 +104,7 @@ class request {
 
  private:
   body_source* source_ = nullptr;
+  bool body_begun_ = false;
   std::optional<std::string> body_;
 };
 

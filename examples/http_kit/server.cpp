@@ -332,4 +332,10 @@ server_report server::report() const {
 
 weft::io::endpoint server::local() const { return state_->connections.local(); }
 
+std::string to_string(const server_report& r) {
+  const auto said = [](std::uint64_t n, const char* what) { return std::to_string(n) + what; };
+  return said(r.answered, " requests answered on ") + said(r.connections, " connections, ") +
+         said(r.refused, " refused, ") + said(r.cut_off, " cut off");
+}
+
 }  // namespace http

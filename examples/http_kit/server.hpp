@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include <weft/io/listener.hpp>
 #include <weft/io/serve.hpp>
@@ -46,6 +47,8 @@ struct server_report {
   std::uint64_t refused = 0;  ///< no request, or one beyond the limits
   std::uint64_t cut_off = 0;  ///< not answered: the client went away, or a drain had no grace left
 };
+/// "4711 requests answered on 64 connections, 0 refused, 0 cut off"
+std::string to_string(const server_report& r);
 
 /// Sees to keep-alive, pipelining, HEAD, "100 Continue" and framing. What a client does wrong costs it its connection,
 /// and nobody else anything. What a handler throws is the answer when it is http::error; else it is answered 500, ends

@@ -57,6 +57,9 @@ constexpr unsigned number(status s) noexcept { return static_cast<unsigned>(s); 
 /// "Not Found"; empty for one that has no name here.
 std::string_view reason(status s) noexcept;
 
+/// 499, as nginx logs it: the client did not wait for its answer.
+inline constexpr auto client_gone = static_cast<status>(499);
+
 /// Thrown by a handler, it is the answer: the status, and what() as a line of text.
 class error : public std::runtime_error {
  public:

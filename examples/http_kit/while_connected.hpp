@@ -1,6 +1,8 @@
 #pragma once
 // Work that is of no use once the client has gone.
 
+#include <exception>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -13,19 +15,19 @@
 
 namespace http {
 
-/// 499, as nginx logs it: the client did not wait for its answer.
-inline constexpr auto client_gone = static_cast<status>(499);
-
 /// Runs f in the caller, and cancels it when the client ends the connection. For a request whose body was read.
 ///
 /// Suspends: always; as f does.
 /// Cancel:   throws cancelled, as f does.
 /// Threads:  the fiber that serves the request.
 /// Ordering: f runs in the caller.
-/// Throws:   what f throws; error 499 when the client went first.
+/// Throws:   what f throws; error 499 when the client went first; std::logic_error, after f was cancelled, when the
+/// body
+///           was not read.
 template <class F>
 std::invoke_result_t<F> while_connected(request& r, F&& f) {
   const weft::cancel_scope work;
+  std::exception_ptr misuse;
   struct watching {
     weft::future<void> task;
     ~watching() {
@@ -33,10 +35,15 @@ std::invoke_result_t<F> while_connected(request& r, F&& f) {
       weft::shield([&] { task.wait(); });
     }
   } const watcher{weft::spawn([&] {
-    r.wait_until_gone();
+    try {
+      r.wait_until_gone();
+    } catch (const std::logic_error&) {
+      misuse = std::current_exception();
+    }
     work.cancel();
   })};
   auto result = work.run(std::forward<F>(f));
+  if (misuse) std::rethrow_exception(misuse);
   if (!result) throw error(client_gone, "the client has gone");
   if constexpr (!std::is_void_v<std::invoke_result_t<F>>) return std::move(*result);
 }

@@ -1,7 +1,6 @@
 #include "service.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -144,24 +143,17 @@ http::response add_in_turn(service& here, http::request& r) {
 
 // --- looking ---
 
-template <class T>
-std::optional<T> number(std::string_view text) {
-  T n{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-  return error == std::errc() && end == text.data() + text.size() ? std::optional(n) : std::nullopt;
-}
-
 /// "MILLISECONDS.ID"
 position position_of(const std::string& text) {
   const std::size_t dot = text.find('.');
-  const auto when = number<std::int64_t>(std::string_view(text).substr(0, dot));
+  const auto when = http::number_in<std::int64_t>(std::string_view(text).substr(0, dot));
   if (dot == std::string::npos || !when)
     throw http::error(status::bad_request, "after what? Give it the \"next\" of a list");
   return {*when, clean_name(text.substr(dot + 1))};
 }
 
 http::response list(service& here, const http::request& r) {
-  const auto limit = number<unsigned>(r.query("limit").value_or("40"));
+  const auto limit = http::number_in<unsigned>(r.query("limit").value_or("40"));
   if (!limit || *limit == 0 || *limit > 200) throw http::error(status::bad_request, "a limit from 1 to 200");
   const std::string after = r.query("after").value_or("");
   const auto found = here.pictures.list(after.empty() ? std::nullopt : std::optional(position_of(after)), *limit);

@@ -1,5 +1,6 @@
 """The reverse proxy of the examples, as its clients and servers see it."""
 
+import asyncio
 import http.client
 import http.server
 import os
@@ -15,6 +16,11 @@ import unittest
 
 import example
 from example import Client, Program
+
+try:
+    import websockets
+except ImportError:
+    websockets = None
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):
@@ -111,7 +117,8 @@ class ReverseProxy(unittest.TestCase):
         return server
 
     def start(self, *arguments, tls=True, servers=None):
-        addresses = ",".join(f"127.0.0.1:{server.server_port}" for server in servers or self.servers)
+        addresses = ",".join(f"127.0.0.1:{server if isinstance(server, int) else server.server_port}"
+                             for server in servers or self.servers)
         tls_arguments = ("--certificates", self.certificate, "--key", self.key) if tls else ()
         proxy = Program("13_reverse_proxy", "--port", 0, "--upstreams", addresses, "--health", "/health", "--health-ms",
                         50, *tls_arguments, *arguments)
@@ -155,6 +162,15 @@ class ReverseProxy(unittest.TestCase):
         answer = connection.getresponse()
         self.assertIsNone(answer.getheader("X-Private"))
         self.assertEqual(answer.read(), b"onetwo")
+
+    def test_keeps_all_that_was_said_of_where_a_request_came_through(self):
+        proxy = self.start(tls=False)
+        with Client(proxy.port) as client:
+            client.send("GET /x HTTP/1.1\r\nHost: here\r\nX-Forwarded-For: 10.0.0.1\r\nx-forwarded-for: 10.0.0.2\r\n"
+                        "Connection: close\r\n\r\n")
+            client.rest()
+        (_, _, fields), = self.asked("/x")
+        self.assertEqual(fields["X-Forwarded-For"], "10.0.0.1, 10.0.0.2, 127.0.0.1")
 
     def test_streams_answers_as_they_come(self):
         connection = self.connect(self.start())
@@ -237,6 +253,39 @@ class ReverseProxy(unittest.TestCase):
         connection = self.connect(self.start("--answer-ms", 300))
         self.assertEqual(self.ask(connection, "/slow")[0], 504)
         self.assertEqual(self.ask(connection, "/x")[0], 200)
+
+    @unittest.skipUnless(websockets, "python3-websockets is not installed")
+    def test_is_a_tunnel_for_websockets(self):
+        with Program("09_chat", "--port", 0, "--web", 0) as chat:
+            proxy = self.start("--health", "/", "--grace-ms", 500, servers=[chat.ports[1]])
+
+            async def enter(name):
+                member = await websockets.connect(f"wss://localhost:{proxy.port}/chat", ssl=self.tls)
+                self.assertEqual(await hear(member), "who are you?")
+                await member.send(name)
+                while await hear(member) != f"{name} came":
+                    pass
+                return member
+
+            hear = lambda member: asyncio.wait_for(member.recv(), example.PATIENCE)
+
+            async def talk():
+                one, two = await enter("one"), await enter("two")
+                self.assertEqual(await hear(one), "two came")
+                said = "x" * 900
+                for i in range(100):
+                    await one.send(f"{i} {said}")
+                    for member in (one, two):
+                        self.assertEqual(await hear(member), f"one: {i} {said}")
+                await (await one.ping())
+                await one.close()
+                while await hear(two) != "one went":
+                    pass
+                self.assertIn("1 cut off", await asyncio.to_thread(proxy.stop))  # it would have gone on for ever
+                with self.assertRaises(websockets.ConnectionClosed):
+                    await hear(two)
+
+            asyncio.run(talk())
 
     @unittest.skipUnless(shutil.which("curl"), "curl is not installed")
     def test_talks_to_curl_and_openssl(self):
