@@ -22,9 +22,7 @@
 #include <cstdint>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
-#include <string_view>
 
 #include <weft/executor.hpp>
 #include <weft/io/signals.hpp>
@@ -34,6 +32,7 @@
 #include "support/arguments.hpp"
 #include "support/cpu_work.hpp"
 #include "support/product_table.hpp"
+#include "support/runtime_now.hpp"
 
 using http::status;
 using nlohmann::json;
@@ -41,16 +40,11 @@ using std::chrono::milliseconds;
 
 http::response in_json(const json& body) { return http::json(body.dump() + "\n"); }
 
-template <class T>
-std::optional<T> number_in(const http::request& r, std::string_view name) {
-  return number<T>(r.query(name).value_or(""));
-}
-
 /// One of the two servers that /gather asks: knows a number about each product, and takes its time.
 auto upstream(std::string what, int factor) {
   return [=](http::request& r) {
     weft::sleep_for(milliseconds(5));
-    return in_json({{what, number_in<int>(r, "id").value_or(0) % 1000 * factor}});
+    return in_json({{what, r.query<int>("id").value_or(0) % 1000 * factor}});
   };
 }
 
@@ -95,29 +89,17 @@ http::response burn(milliseconds limit) {
   return in_json({{"ms", limit.count()}, {"digest", std::move(work).get()}});
 }
 
-http::response statistics() {
-  const weft::statistics now = weft::get_statistics();
-  json body{{"cpu_workers", now.cpu_workers}, {"loops", json::array()}, {"tasks", json::object()}};
-  for (const weft::loop_statistics& loop : now.loops)
-    body["loops"].push_back({{"switches", loop.switches}, {"stacks", loop.stacks}, {"awake", loop.awake}});
-  for (const weft::task_state& task : weft::inspect()) {
-    json& count = body["tasks"][task.waits_for == weft::wait_kind::none ? "run" : to_string(task.waits_for)];
-    count = count.is_null() ? 1 : count.get<int>() + 1;
-  }
-  return in_json(body);
-}
-
 http::router routes_of(shop& here) {
   http::router routes;
   routes.get("/hello", [](http::request&) { return http::text("hello\n"); });
-  routes.get("/stats", [](http::request&) { return statistics(); });
+  routes.get("/stats", [](http::request&) { return in_json(runtime_now()); });
   routes.get("/gather", [&here](http::request& r) {
-    const auto id = number_in<int>(r, "id");
+    const auto id = r.query<int>("id");
     if (!id) throw http::error(status::bad_request, "which product? /gather?id=3");
     return here.gather(*id);
   });
   routes.get("/cpu", [](http::request& r) {
-    const auto ms = number_in<unsigned>(r, "ms");
+    const auto ms = r.query<unsigned>("ms");
     if (!ms || *ms > 1000) throw http::error(status::bad_request, "how long? /cpu?ms=200");
     return burn(milliseconds(*ms));
   });
@@ -149,9 +131,7 @@ void serve(std::uint16_t port, const http::options& limits, product_table& produ
                weft::lazy([&] { stocks.run(); }))
       .get();
 
-  const http::server_report did = front.report();
-  std::cout << "stopped: " << did.answered << " requests answered on " << did.connections << " connections, "
-            << did.refused << " refused, " << did.cut_off << " cut off" << std::endl;
+  std::cout << "stopped: " << to_string(front.report()) << std::endl;
 }
 
 int main(int argc, char** argv) try {

@@ -1,5 +1,5 @@
 // A key-value store: one command a line, one answer a line. It keeps everything on one loop, so the fibers of its
-// connections share a plain std::map and need no lock: between two waits nothing else touches it.
+// connections share a plain map and need no lock: between two waits nothing else touches it.
 //
 // Run it: build/dev/examples/11_key_value --port 7002
 //         (port 0 takes any free one; also --keys, the most it holds, and --silence-ms)
@@ -23,16 +23,15 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
-#include <functional>
 #include <iostream>
-#include <map>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <weft/weft.hpp>
 
 #include "support/arguments.hpp"
+#include "support/expiring_map.hpp"
 
 using namespace std::chrono_literals;
 
@@ -41,47 +40,37 @@ constexpr std::size_t longest_key = 250;
 
 class store {
  public:
-  explicit store(std::size_t most) : most_(most) {}
+  explicit store(std::size_t most) : entries_(most) {}
 
   /// The answer to a line, without its end. Does not wait.
   std::string answer(std::string_view line) {
     ++commands_;
     const std::string_view command = take_word(line);
-    if (command == "KEYS") return integer(static_cast<std::int64_t>(entries_.size()));
+    if (command == "KEYS") return integer(static_cast<std::int64_t>(keys()));
     if (command != "GET" && command != "SET" && command != "DEL" && command != "TTL" && command != "INCR")
       return "ERROR no such command: GET, SET, DEL, TTL, INCR, KEYS or QUIT";
     const std::string_view key = take_word(line);
     if (key.empty() || key.size() > longest_key) return "ERROR a key has 1 to 250 bytes";
     if (command == "SET") return set(key, line);
     if (!line.empty()) return "ERROR one key is enough";
-    const auto at = find(key);
-    const bool is_there = at != entries_.end();
-    if (command == "GET") return is_there ? "VALUE " + at->second.value : "NONE";
-    if (command == "TTL") return is_there ? integer(at->second.seconds_left()) : "NONE";
-    if (command == "INCR") return increment(key, is_there ? &at->second : nullptr);
-    if (is_there) entries_.erase(at);
-    return integer(is_there ? 1 : 0);
+    const map::entry* const there = entries_.find(key);
+    if (command == "GET") return there ? "VALUE " + there->value : "NONE";
+    if (command == "TTL") return there ? integer(seconds_to(there->until)) : "NONE";
+    if (command == "INCR") return increment(key, there);
+    return integer(entries_.erase(key) ? 1 : 0);
   }
 
   /// Forgets what nobody has asked for since its time was up.
   void sweep() {
-    for (weft::interval ticks(1s, weft::missed_tick::delay);; ticks.tick())
-      std::erase_if(entries_, [](const auto& e) { return e.second.until.passed(); });
+    for (weft::interval ticks(1s, weft::missed_tick::delay);; ticks.tick()) entries_.sweep();
   }
 
   [[nodiscard]] std::size_t keys() const { return entries_.size(); }
   [[nodiscard]] std::uint64_t commands() const { return commands_; }
 
  private:
-  struct entry {
-    std::string value;
-    weft::deadline until;
-    [[nodiscard]] std::int64_t seconds_left() const {
-      if (until.is_never()) return 0;
-      return std::chrono::ceil<std::chrono::seconds>(until.when() - weft::clock::now()).count();
-    }
-  };
-  using map = std::map<std::string, entry, std::less<>>;
+  using map = expiring_map<std::string>;
+  static constexpr const char* full = "ERROR the store is full";
 
   static std::string_view take_word(std::string_view& line) {
     const std::string_view word = line.substr(0, line.find(' '));
@@ -90,32 +79,24 @@ class store {
   }
   static std::string integer(std::int64_t n) { return "INT " + std::to_string(n); }
 
-  map::iterator find(std::string_view key) {
-    const auto at = entries_.find(key);
-    if (at == entries_.end() || !at->second.until.passed()) return at;
-    entries_.erase(at);
-    return entries_.end();
+  static std::int64_t seconds_to(weft::deadline until) {
+    if (until.is_never()) return 0;
+    return std::chrono::ceil<std::chrono::seconds>(until.when() - weft::clock::now()).count();
   }
+
   std::string set(std::string_view key, std::string_view rest) {
     const auto seconds = number<std::uint32_t>(take_word(rest));
     if (!seconds) return "ERROR for how many seconds? SET key seconds value";
-    return put(key,
-               {std::string(rest),
-                *seconds > 0 ? weft::deadline::after(std::chrono::seconds(*seconds)) : weft::deadline::never()},
-               "OK");
+    const auto until = *seconds > 0 ? weft::deadline::after(std::chrono::seconds(*seconds)) : weft::deadline::never();
+    return entries_.put(key, std::string(rest), until) ? "OK" : full;
   }
-  std::string increment(std::string_view key, entry* there) {
+  std::string increment(std::string_view key, const map::entry* there) {
     const auto n = there ? number<std::int64_t>(there->value) : 0;
     if (!n || *n == INT64_MAX) return "ERROR that is no number to add to";
-    return put(key, {std::to_string(*n + 1), there ? there->until : weft::deadline::never()}, integer(*n + 1));
-  }
-  std::string put(std::string_view key, entry value, std::string done) {
-    if (entries_.size() >= most_ && find(key) == entries_.end()) return "ERROR the store is full";
-    entries_.insert_or_assign(std::string(key), std::move(value));
-    return done;
+    const auto until = there ? there->until : weft::deadline::never();
+    return entries_.put(key, std::to_string(*n + 1), until) ? integer(*n + 1) : full;
   }
 
-  const std::size_t most_;
   map entries_;
   std::uint64_t commands_ = 0;
 };
