@@ -773,5 +773,35 @@ TEST(HttpClient, SaysWhatIsWrongAsAGatewayDoes) {
   });
 }
 
+// What is sent comes from strangers, as in a proxy: it must not become another request.
+TEST(HttpClient, SendsNoLineThatWouldBeTwo) {
+  simulate([] {
+    const auto report = calling(echo_routes(), {}, [](http::client& c) {
+      for (const std::string_view two : {"/hello HTTP/1.1\r\nHost: here\r\n\r\nGET /x", "/a b", "/a\n", ""}) {
+        EXPECT_THROW((void)c.send({.target = std::string(two)}), std::invalid_argument) << two;
+        EXPECT_THROW((void)c.send({.method = std::string(two)}), std::invalid_argument) << two;
+      }
+      EXPECT_EQ(c.send({.target = "/hello"}).body(), "hello");
+    });
+    EXPECT_EQ(report.answered, 1u);
+  });
+}
+
+TEST(HttpClient, GivesUpOnAServerThatTakesNothing) {
+  weft::sim::run(1, [] {
+    auto [listener, at] = weft::io::memory_listen();
+    auto running = weft::spawn([l = std::move(listener)]() mutable {
+      weft::io::stream s = l.accept();
+      weft::sleep_for(1h);
+    });
+    http::client c([&at = at] { return at.connect(); }, {.idle = 5s});
+    http::call what{.method = "PUT", .body = std::string(1'000'000, 'x')};
+    const auto took = weft::testing::time_of([&] { EXPECT_EQ(failure_of(c, std::move(what)), 504u); });
+    EXPECT_EQ(std::chrono::round<std::chrono::seconds>(took), 5s);
+    running.cancel();
+    running.wait();
+  });
+}
+
 }  // namespace
 }  // namespace http_kit_test
