@@ -107,8 +107,6 @@ std::string live::compare(const look& before, const look& after) const {
     return std::clamp(std::chrono::duration<double>(cpu_time).count() / seconds / static_cast<double>(threads), 0., 1.);
   };
   const weft::statistics runtime = weft::get_statistics();
-  const unsigned in_work = shop_.in_work();
-  const unsigned with_place = shop_.with_place();
   return nlohmann::json{
       {"requests", static_cast<double>(requests) / seconds},
       {"p50", milliseconds(latency_counts::quantile(counts, 0.5))},
@@ -116,9 +114,13 @@ std::string live::compare(const look& before, const look& after) const {
       {"loops", share(after.loops - before.loops, loops_.size())},
       // What is not the loops' is the pool's, but for little: files and SQLite.
       {"pool", share((after.process - before.process) - (after.loops - before.loops), runtime.cpu_workers)},
-      {"working", in_work},
-      {"waiting", with_place > in_work ? with_place - in_work : 0},
-      {"queue_limit", shop_.limits().waiting},
+      {"working", runtime.cpu.busy},
+      {"queued", runtime.cpu.queued},
+      {"queue_limit", shop_.limits().queue},
+      {"queued_ms", milliseconds(runtime.cpu.waited)},
+      {"expired", runtime.cpu.expired},
+      {"refusing", runtime.cpu.refusing},
+      {"uploads", shop_.uploads()},
       {"loop_count", loops_.size()},
       {"workers", runtime.cpu_workers},
       {"tasks", weft::inspect().size()},

@@ -73,8 +73,9 @@ settings read_settings(arguments& given) {
   s.database = given.take("--database", std::string());
   s.most_bytes = s.web.bytes = given.take<std::uint64_t>("--bytes", 25'000'000);
   s.work.picture.pixels = given.take<std::uint64_t>("--pixels", 40'000'000);
-  s.work.at_once = given.take("--at-once", weft::usable_cores());
-  s.work.waiting = given.take("--waiting", 32u);
+  s.work.uploads = given.take("--uploads", 48u);
+  s.work.queue = given.take("--queue", 32u);
+  s.work.patience = milliseconds(given.take("--queue-ms", 8'000u));
   s.work.time = milliseconds(given.take("--picture-ms", 20'000u));
   s.web.time = milliseconds(given.take("--fetch-ms", 20'000u));
   s.web.local = given.take("--local-urls", 0u) != 0;
@@ -89,6 +90,7 @@ int main(int argc, char** argv) try {
   settings chosen = read_settings(given);
   weft::config config{.loops = given.take("--loops", weft::usable_cores()),
                       .cpu_workers = given.take("--workers", weft::usable_cores())};
+  chosen.work.apply_to(config);
   if (given.take("--background", 1u) == 0) config.cpu_threads = weft::cpu_scheduling::normal;
   given.finish();
 

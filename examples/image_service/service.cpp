@@ -9,7 +9,6 @@
 #include <vector>
 
 #include <weft/error.hpp>
-#include <weft/spawn.hpp>
 
 #include "http_kit/file.hpp"
 #include "http_kit/while_connected.hpp"
@@ -23,10 +22,7 @@ using http::status;
 using nlohmann::json;
 using namespace std::chrono_literals;
 
-/// A reason may quote what a client sent, which need not be UTF-8.
-http::response in_json(const json& body, status code = status::ok) {
-  return http::json(body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", code);
-}
+http::response in_json(const json& body, status code = status::ok) { return http::json(body.dump() + "\n", code); }
 
 http::error busy(const std::string& why, unsigned seconds) {
   return http::error(status::service_unavailable, why).with("Retry-After", std::to_string(seconds));
@@ -109,13 +105,15 @@ std::string clean_name(std::string_view name) {
 http::response add(service& here, http::request& r) {
   remote_file sent;
   if (const auto url = r.query("url")) {
+    r.body_limit(0);
+    (void)r.body();  // there is none; 413 when there is
     sent = http::while_connected(r, [&] { return here.web.get(*url); });
   } else {
     r.body_limit(here.most_bytes, 60s);
     sent = {r.query("name").value_or(""), r.body()};
   }
 
-  const auto id = weft::spawn_cpu([&] { return digest(sent.bytes); }).get();
+  const std::string id = here.shop.name(sent.bytes);
   if (const auto known = here.pictures.find(id)) return in_json(in_json(*known));
 
   const processed made = http::while_connected(r, [&] { return here.shop.make(sent.bytes); });

@@ -4,7 +4,8 @@ const points = 120;  // a minute
 const history = [];
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const percent = (share) => `${Math.round(100 * share)} %`;
-const time = (ms) => (ms === null ? '–' : ms < 1 ? `${Math.round(1000 * ms)} µs` : `${ms.toPrecision(3)} ms`);
+const time = (ms) => (ms === null ? '–' : ms < 1 ? `${Math.round(1000 * ms)} µs`
+  : ms < 999.5 ? `${ms.toPrecision(3)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 const charts = {
   rate: {
@@ -20,8 +21,8 @@ const charts = {
     series: [
       { name: 'loops', of: (e) => e.loops, text: percent },
       { name: 'CPU pool', of: (e) => e.pool, text: percent },
-      { name: 'pictures waiting', of: (e) => (e.queue_limit ? e.waiting / e.queue_limit : 0),
-        text: (_, e) => `${e.waiting} of ${e.queue_limit}` },
+      { name: 'CPU queue', of: (e) => e.queued / e.queue_limit,
+        text: (_, e) => `${e.queued} of ${e.queue_limit}${e.refusing ? ', refusing' : ''}` },
     ],
   },
 };
@@ -106,7 +107,9 @@ function show(event) {
     draw(chart);
   }
   const counts = {
-    loops: event.loop_count, 'CPU workers': event.workers, tasks: event.tasks, 'pictures made': event.pictures, 'a picture takes': time(event.picture_ms), refused: event.refused,
+    loops: event.loop_count, 'CPU workers': event.workers, tasks: event.tasks, 'pictures made': event.pictures,
+    'a picture takes': time(event.picture_ms), 'the last waited for a worker': time(event.queued_ms),
+    refused: event.refused,
   };
   document.querySelector('#counts').replaceChildren(...Object.entries(counts).map(([name, value]) => {
     const pair = document.createElement('div');

@@ -182,7 +182,7 @@ class Page(unittest.TestCase):
         eventually(lambda: all(a != b for a, b in zip(before, drawn())), "a change in each chart")
         labels = [c.get_attribute("aria-label") for c in self.all("canvas")]
         self.assertRegex(labels[1], r"^p50 [\d.]+ (µs|ms), p99 [\d.]+ (µs|ms)$")
-        self.assertRegex(labels[2], r"^loops \d+ %, CPU pool \d+ %, pictures waiting 0 of 32$")
+        self.assertRegex(labels[2], r"^loops \d+ %, CPU pool \d+ %, CPU queue 0 of 32$")
         self.assertEqual(self.complaints(), [])
 
     def test_the_page_tells_that_the_server_is_away(self):

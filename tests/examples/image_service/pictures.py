@@ -1,5 +1,6 @@
 """Pictures, good and bad, made as they are needed."""
 
+import functools
 import io
 import random
 import struct
@@ -24,6 +25,16 @@ def colourful(width, height, seed=1):
     rng = random.Random(seed)
     small.putdata([(rng.randrange(256), rng.randrange(256), rng.randrange(256)) for _ in range(48)])
     return small.resize((width, height), Image.BICUBIC)
+
+
+@functools.cache
+def _black(side):
+    return zlib.compress(bytes((3 * side + 1) * side), 1)
+
+
+def laborious(seed=1, side=6000):
+    """Soon made here; the service takes its time, as many pixels as it lets pass by default."""
+    return png_of(side, side, _black(side), extra=chunk(b"tEXt", b"Comment\0" + str(seed).encode()))
 
 
 def saved(image, kind, **options):
