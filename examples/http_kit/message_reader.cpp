@@ -110,8 +110,20 @@ std::size_t message_reader::fill() {
   return from_.fill();
 }
 
+/// Those that come before a request (RFC 9112, 2.2), in whatever pieces.
+void message_reader::skip_empty_lines() {
+  for (;;) {
+    const std::string_view bytes = from_.buffered();
+    if (bytes.starts_with("\r\n"))
+      from_.consume(2);
+    else if ((!bytes.empty() && bytes != "\r") || fill() == 0)
+      return;
+  }
+}
+
 template <bool is_request>
 bool message_reader::read_header(parser<is_request>& p) try {
+  if constexpr (is_request) skip_empty_lines();
   p.header_limit(static_cast<std::uint32_t>(most_.header));
   p.body_limit(std::numeric_limits<std::uint64_t>::max());  // ours to keep: a handler may choose another
   std::size_t header_left = most_.header;
@@ -152,7 +164,6 @@ bool message_reader::read(const request_head& to) {
   length_ = 0;
   room_ = most_.body;
   framing_ = framing::none;
-  while (from_.buffered().starts_with("\r\n")) from_.consume(2);  // from before the request: RFC 9112, 2.2
   auto& p = parsers_->request.emplace(to);
   if (!read_header(p)) return false;
 
@@ -265,7 +276,9 @@ std::size_t message_reader::parse_chunks(std::span<char> to) {
     p.to = to;
     p.received = 0;
     for (;;) {
-      while (!from_.buffered().empty()) {
+      // Between chunks at least "0\r\n\r\n" is still to come. Beast 1.74 asserts that it has so much when it goes on
+      // with a last chunk, but does not see to it: "0\r\n" and then one byte more ended a debug build.
+      while (from_.buffered().size() >= (p.ahead > 0 ? 1u : 5u)) {
         error_code e;
         from_.consume(p.put(from_.buffered(), e));
         if (e && e != beast::error::need_more) throw error(status::bad_request, e.message());

@@ -73,6 +73,7 @@ class message_reader : public body_source {
   class parser;
   struct parsers;
 
+  void skip_empty_lines();
   template <bool is_request>
   bool read_header(parser<is_request>& p);
   std::size_t parse_chunks(std::span<char> to);
