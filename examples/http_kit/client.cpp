@@ -41,6 +41,14 @@ bool is_quiet(link& l) {
   return l.stream.buffered().empty() && poll(&socket, 1, 0) == 0;
 }
 
+/// The first line of a request must be this one, and one.
+void check(const call& what) {
+  const auto ends_it = [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; };
+  if (!is_token(what.method)) throw std::invalid_argument("no method: \"" + what.method + "\"");
+  if (what.target.empty() || std::any_of(what.target.begin(), what.target.end(), ends_it))
+    throw std::invalid_argument("no target: \"" + what.target + "\"");
+}
+
 /// What the reader says to a client, as a gateway says it.
 [[noreturn]] void rethrow_as_gateway(const error& e) {
   throw error(e.code() == status::request_timeout ? status::gateway_timeout : status::bad_gateway,
@@ -190,16 +198,20 @@ weft::io::stream answer::take_over() {
 
 client::client(weft::io::endpoint to, client_options most) {
   if (most.host.empty()) most.host = to_string(to);
+  headers().add("Host", most.host);  // throws for what would be no field
   auto connect = [to, limit = most.connect] { return weft::io::connect(to, {.timeout = limit}); };
   state_ = std::make_shared<state>(state{std::move(connect), std::move(most)});
 }
 
 client::client(std::function<weft::io::stream()> connect, client_options most)
-    : state_(std::make_shared<state>(state{std::move(connect), std::move(most)})) {}
+    : state_(std::make_shared<state>(state{std::move(connect), std::move(most)})) {
+  headers().add("Host", state_->most.host);  // as above
+}
 
 std::size_t client::kept() const { return state_->loops[weft::this_loop()].kept.size(); }
 
 answer client::send(call what) {
+  check(what);
   for (;;) {
     std::unique_ptr<link> l = state_->take_kept();
     const bool is_kept = l != nullptr;
@@ -217,6 +229,8 @@ answer client::send(call what) {
         e->send(what, state_->most.host);
       } catch (const weft::io::error&) {  // it may have answered all the same
         if (repeatable) continue;
+      } catch (const weft::timed_out&) {
+        throw error(status::request_timeout, "the server takes no more of the request");
       }
       if (!on.reader.read(head, what.method == "HEAD")) {
         if (repeatable) continue;

@@ -94,7 +94,8 @@ class client {
   /// Cancel:   throws cancelled; the connection was closed.
   /// Threads:  fibers.
   /// Ordering: none.
-  /// Throws:   error 502 or 504, for an answer that is none, or late; weft::io::error; what call::stream threw.
+  /// Throws:   error 502 or 504, for an answer that is none, or late; weft::io::error; what call::stream threw;
+  ///           std::invalid_argument for a method or target that would be another request.
   answer send(call what);
 
   /// How many connections this loop keeps.

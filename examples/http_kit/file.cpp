@@ -76,7 +76,7 @@ std::optional<range> range_of(std::string_view text, std::uint64_t size) {
   }
   if (last && *last < *first) return std::nullopt;
   if (*first >= size) return range{};
-  return range{*first, std::min(last ? *last - *first + 1 : size, size - *first)};
+  return range{*first, std::min(last.value_or(size), size - 1) - *first + 1};
 }
 
 }  // namespace

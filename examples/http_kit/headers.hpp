@@ -13,6 +13,8 @@ namespace http {
 
 /// Equal but for case, in ASCII: as names and most tokens of HTTP are compared.
 bool equal_names(std::string_view a, std::string_view b) noexcept;
+/// What names of fields and methods are (RFC 9110, 5.6.2).
+bool is_token(std::string_view text) noexcept;
 
 /// In the order they came, with names as they were written. They are kept as the text that is sent, in one string:
 /// views that they give are good until the next change.

@@ -1,16 +1,21 @@
 #include "http_kit/response.hpp"
 
+#include <stdexcept>
+
 namespace http {
 
 void event_writer::send(std::string_view data, std::string_view name, std::string_view id) {
+  for (const std::string_view one : {name, id})
+    if (one.find_first_of("\r\n") != std::string_view::npos)
+      throw std::invalid_argument("an event's name or id of several lines");
   std::string text;
   if (!name.empty()) text.append("event: ").append(name).append("\n");
   if (!id.empty()) text.append("id: ").append(id).append("\n");
   for (;;) {
-    const std::size_t end = data.find('\n');
+    const std::size_t end = data.find_first_of("\r\n");
     text.append("data: ").append(data.substr(0, end)).append("\n");
     if (end == std::string_view::npos) break;
-    data.remove_prefix(end + 1);
+    data.remove_prefix(end + (data.substr(end).starts_with("\r\n") ? 2 : 1));
   }
   to_.write(text.append("\n"));
 }

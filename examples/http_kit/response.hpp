@@ -94,7 +94,7 @@ response streamed(std::string_view type, F&& f, std::optional<std::uint64_t> len
 class event_writer {
  public:
   explicit event_writer(body_writer& to) noexcept : to_(to) {}
-  /// Sends an event; lines of `data` may be many. `name` and `id` are single lines.
+  /// Sends an event; lines of `data` may be many. Throws std::invalid_argument when `name` or `id` is more than one.
   void send(std::string_view data, std::string_view name = {}, std::string_view id = {});
   /// Sends what clients skip, so that a dead connection is noticed.
   void keep_alive() { to_.write(":\n\n"); }

@@ -95,7 +95,7 @@ weft::io::unique_fd blob_store::open(std::string_view name) const {
   if (!is_a_name || name.starts_with(unfinished)) return {};
   return weft::spawn_blocking([path = path_of(name)] {
            weft::io::unique_fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-           if (!fd && errno != ENOENT) fail(path);
+           if (!fd && errno != ENOENT && errno != ENAMETOOLONG) fail(path);
            return fd;
          })
       .get();

@@ -22,7 +22,10 @@ using http::status;
 using nlohmann::json;
 using namespace std::chrono_literals;
 
-http::response in_json(const json& body, status code = status::ok) { return http::json(body.dump() + "\n", code); }
+/// A reason may quote what a client sent, which need not be UTF-8.
+http::response in_json(const json& body, status code = status::ok) {
+  return http::json(body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", code);
+}
 
 http::error busy(const std::string& why, unsigned seconds) {
   return http::error(status::service_unavailable, why).with("Retry-After", std::to_string(seconds));

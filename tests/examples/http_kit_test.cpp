@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -504,6 +505,49 @@ TEST(HttpKit, SendsEventsUntilItStops) {
   });
 }
 
+// Each of the three ends a line for the client (WHATWG HTML, 9.2.6), so none may end one of ours.
+TEST(HttpKit, KeepsAnEventTogetherHoweverItsLinesEnd) {
+  struct collector final : http::body_writer {
+    std::string all;
+    void write(std::string_view piece) override { all += piece; }
+    void write_file(int, std::uint64_t, std::uint64_t) override {}
+    bool pause(std::chrono::nanoseconds) override { return true; }
+  } to;
+  http::event_writer events(to);
+  events.send("a\revent: b\r\nid: c\n\r\rd\r");
+  EXPECT_EQ(to.all, "data: a\ndata: event: b\ndata: id: c\ndata: \ndata: \ndata: d\ndata: \n\n");
+  for (const std::string_view two : {"a\nb", "a\rb"}) {
+    EXPECT_THROW(events.send("", two), std::invalid_argument);
+    EXPECT_THROW(events.send("", "", two), std::invalid_argument);
+  }
+}
+
+TEST(HttpFile, GivesTheBytesThatAreAskedForAndNoMore) {
+  const auto range = [](std::string_view wanted, std::string_view bytes) {
+    weft::io::unique_fd opened(::memfd_create("file", MFD_CLOEXEC));
+    EXPECT_EQ(::write(opened.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    request r;
+    r.method = "GET";
+    r.fields.add("Range", wanted);
+    try {
+      const response answer = http::file(r, std::move(opened), "text/plain");
+      return std::string(answer.fields.get("Content-Range").value_or("all")) + ", " + std::to_string(*answer.length);
+    } catch (const http::error& e) {
+      return std::to_string(number(e.code()));
+    }
+  };
+  EXPECT_EQ(range("bytes=0-0", "0123456789"), "bytes 0-0/10, 1");
+  EXPECT_EQ(range("bytes=9-", "0123456789"), "bytes 9-9/10, 1");
+  EXPECT_EQ(range("bytes=2-18446744073709551615", "0123456789"), "bytes 2-9/10, 8");
+  EXPECT_EQ(range("bytes=0-18446744073709551615", "0123456789"), "bytes 0-9/10, 10");
+  EXPECT_EQ(range("bytes=0-18446744073709551616", "0123456789"), "all, 10");
+  EXPECT_EQ(range("bytes=18446744073709551615-", "0123456789"), "416");
+  EXPECT_EQ(range("bytes=-18446744073709551615", "0123456789"), "bytes 0-9/10, 10");
+  EXPECT_EQ(range("bytes=-0", "0123456789"), "416");
+  EXPECT_EQ(range("bytes=0-", ""), "416");
+  EXPECT_EQ(range("bytes=3-2", "0123456789"), "all, 10");
+}
+
 TEST(HttpKit, AnswersWhatAHandlerThrows) {
   http::router routes;
   routes.get("/busy", [](request&) -> response {
@@ -740,6 +784,36 @@ TEST(HttpClient, SaysWhatIsWrongAsAGatewayDoes) {
       const auto took = weft::testing::time_of([&] { EXPECT_EQ(failure_of(c), 504u); });
       EXPECT_EQ(std::chrono::round<std::chrono::seconds>(took), 5s);
     });
+  });
+}
+
+// What is sent comes from strangers, as in a proxy: it must not become another request.
+TEST(HttpClient, SendsNoLineThatWouldBeTwo) {
+  simulate([] {
+    const auto report = calling(echo_routes(), {}, [](http::client& c) {
+      for (const std::string_view two : {"/hello HTTP/1.1\r\nHost: here\r\n\r\nGET /x", "/a b", "/a\n", ""}) {
+        EXPECT_THROW((void)c.send({.target = std::string(two)}), std::invalid_argument) << two;
+        EXPECT_THROW((void)c.send({.method = std::string(two)}), std::invalid_argument) << two;
+      }
+      EXPECT_EQ(c.send({.target = "/hello"}).body(), "hello");
+    });
+    EXPECT_EQ(report.answered, 1u);
+  });
+}
+
+TEST(HttpClient, GivesUpOnAServerThatTakesNothing) {
+  weft::sim::run(1, [] {
+    auto [listener, at] = weft::io::memory_listen();
+    auto running = weft::spawn([l = std::move(listener)]() mutable {
+      weft::io::stream s = l.accept();
+      weft::sleep_for(1h);
+    });
+    http::client c([&at = at] { return at.connect(); }, {.idle = 5s});
+    http::call what{.method = "PUT", .body = std::string(1'000'000, 'x')};
+    const auto took = weft::testing::time_of([&] { EXPECT_EQ(failure_of(c, std::move(what)), 504u); });
+    EXPECT_EQ(std::chrono::round<std::chrono::seconds>(took), 5s);
+    running.cancel();
+    running.wait();
   });
 }
 

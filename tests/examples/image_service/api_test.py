@@ -162,7 +162,8 @@ class Upload(Case):
         self.assertEqual((again.status, again.body), (304, b""))
         part = service.ask("GET", url, fields={"Range": "bytes=2-5"})
         self.assertEqual((part.status, part.body), (206, answer.body[2:6]))
-        for bad in ("..%2F..%2Fpictures.db", "%2e%2e", "pictures.db", "..%2Fpictures.db", "a", "%00ab"):
+        longer = url.removeprefix("/files/")[:2] + 300 * "a"  # than a file system's names
+        for bad in ("..%2F..%2Fpictures.db", "%2e%2e", "pictures.db", "..%2Fpictures.db", "a", "%00ab", longer):
             self.assertIn(service.get("/files/" + bad).status, (400, 404), bad)
         self.stop(service)
 
@@ -411,7 +412,7 @@ class Fetch(Case):
                 (web + "/none", 502, "answers 404"), (web + "/text", 415, "neither"), (web + "/large", 413, "1000000 bytes"),
                 (web + "/round", 502, "redirect"), (web + "/cut", 502, ""),
                 (web + "/ftp", 502, "no address"), ("ftp://127.0.0.1/x", 400, "no address"),
-                ("file:///etc/passwd", 400, "no address"), ("x", 400, "no address"), ("", 400, "no address"),
+                ("file:///etc/passwd", 400, "no address"), ("x", 400, "no address"), ("", 400, "no address"), (b"http://\xff/", 502, "resolve"),
                 ("http://user:password@127.0.0.1/", 400, "no address"), ("http://127.0.0.1:1/", 502, "127.0.0.1:1"),
                 ("http://no-such-name.invalid/", 502, "no-such-name.invalid")):
             with self.subTest(url):
