@@ -82,9 +82,9 @@ fiber_agent* cpu_runner::begin(cpu_task& task) noexcept {
 }
 
 cpu_counts cpu_runner::counts() const noexcept {
-  const std::uint64_t served = served_.load(std::memory_order_relaxed);  // first: the other is ahead of it
+  const std::uint64_t served = served_.load(std::memory_order_relaxed);
   const std::uint64_t popped = queue_.popped();
-  return {.busy = popped - served,
+  return {.busy = popped > served ? popped - served : 0,  // popped is ahead, but may have been seen earlier
           .queued = queue_.length(),
           .served = popped,
           .expired = expired_.load(std::memory_order_relaxed),

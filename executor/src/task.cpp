@@ -505,11 +505,17 @@ void task_core::end(agent& a) noexcept {
   a.innermost = nullptr;
 }
 
+// Before it started.
+bool task_core::was_asked() noexcept {
+  const auto asked = asked_.load(std::memory_order_seq_cst);
+  if (asked != 0) own.mark(static_cast<cancel_reason>(asked - 1), own.by());
+  return asked != 0;
+}
+
 void task_core::execute_guarded() noexcept {
   std::exception_ptr error;
   bool was_cancelled = false;
-  if (asked_.load(std::memory_order_seq_cst) != 0) {  // cancelled before it started
-    own.mark(static_cast<cancel_reason>(asked_.load(std::memory_order_relaxed) - 1), own.by());
+  if (was_asked()) {
     discard();
     was_cancelled = true;
   } else if (flavour_ != flavour::fiber && own.until().passed()) {
@@ -590,16 +596,23 @@ void task_core::abandon(cancel_reason reason, std::uint64_t by) noexcept {
   finished();
 }
 
+// One that was cancelled ends so: nobody wants to know why else it did not start.
+void task_core::complete_unstarted(std::exception_ptr error) noexcept {
+  const bool was_cancelled = was_asked();
+  if (was_cancelled) error = std::make_exception_ptr(cancelled(own.reason(), own.id(), own.by()));
+  complete_with(std::move(error), was_cancelled);
+}
+
 void task_core::fail(std::exception_ptr error) noexcept {
   home.store(tl_loop, std::memory_order_relaxed);
   discard();
-  complete_with(std::move(error), false);
+  complete_unstarted(std::move(error));
   finished();
 }
 
 void task_core::fail_off_loop(std::exception_ptr error) noexcept {
   discard();
-  if (settle(settled::by_thread)) complete_with(std::move(error), false);
+  if (settle(settled::by_thread)) complete_unstarted(std::move(error));
   end_off_loop();
 }
 

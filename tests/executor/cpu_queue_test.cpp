@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "weft_test.hpp"
@@ -75,26 +76,43 @@ TEST(CpuQueue, HighWorkDoesNotStarveTheRest) {
       one_worker());
 }
 
+// On real workers: a simulated one goes on after a wait without the queue.
 TEST(CpuQueue, ATaskThatGoesOnAfterAWaitKeepsItsPriority) {
-  simulate(
+  weft::run(
       [] {
         std::string order;
         promise<void> go;
+        std::uint64_t number = 0;
         const auto add = [&](cpu_priority p, char name) {
-          return spawn_cpu({.priority = p}, [&order, name, ready = go.get_future()] {
+          auto task = spawn_cpu({.priority = p}, [&order, name, ready = go.get_future()] {
             ready.get();
             order += name;
           });
+          ++number;
+          const auto all_wait = [&] {
+            const auto now = get_statistics().cpu;
+            return now.served == number && now.busy == 0;
+          };
+          while (!all_wait()) yield();
+          return task;
         };
         auto low = add(cpu_priority::low, 'l');
+        auto normal = add(cpu_priority::normal, 'n');
         auto high = add(cpu_priority::high, 'h');
-        sleep_for(1ms);
+        std::atomic<bool> begun{false};
+        std::atomic<bool> stop{false};
+        auto busy = spawn_cpu([&] {
+          begun = true;
+          while (!stop) std::this_thread::yield();
+        });
+        while (!begun) yield();
         go.set_value();
-        low.get();
-        high.get();
-        EXPECT_EQ(order.size(), 2U);
+        while (get_statistics().cpu.queued < 3) yield();
+        stop = true;
+        gather(low, normal, high, busy).get();
+        EXPECT_EQ(order, "hnl");
       },
-      one_worker());
+      {.loops = 1, .cpu_workers = 1, .stall_after = 0ns, .cpu_threads = cpu_scheduling::normal});
 }
 
 TEST(CpuQueue, WorkWhoseTimeHasPassedIsNotStarted) {
@@ -111,6 +129,39 @@ TEST(CpuQueue, WorkWhoseTimeHasPassedIsNotStarted) {
         busy.get();
       },
       one_worker());
+}
+
+// Nobody wants it any more, so nobody is told that it came too late.
+TEST(CpuQueue, WorkThatWasCancelledIsNotLateToo) {
+  int reports = 0;
+  config c = one_worker({.cpu_queue = 1});
+  c.on_unhandled = [&](const task_info&, std::exception_ptr) { ++reports; };
+  simulate(
+      [] {
+        auto busy = busy_worker(10ms);
+        auto late = spawn_cpu({.start_by = deadline::after(5ms)}, [] {});
+        late.cancel();
+        EXPECT_THROW(late.get(), cancelled);
+        busy.get();
+
+        busy = busy_worker(10ms);
+        {
+          auto dropped = spawn_cpu({.start_by = deadline::after(5ms)}, [] {}), nobodys = std::move(dropped);
+          nobodys.cancel();
+        }
+        busy.get();
+
+        // One that comes in a scope that has ended and is not let in.
+        busy = busy_worker(10ms);
+        auto queued = spawn_cpu([] {});
+        const cancel_scope ended;
+        ended.cancel();
+        ended.run([&] { (void)spawn_cpu([] {}); });
+        queued.get();
+        busy.get();
+      },
+      c);
+  EXPECT_EQ(reports, 0);
 }
 
 TEST(CpuQueue, WorkUnderADeadlineThatHasPassedIsNotStarted) {

@@ -173,7 +173,9 @@ class task_core : public runnable {
   void begin(agent& a) noexcept;
   void end(agent& a) noexcept;
   void report_held_locks(agent& a) const noexcept;
+  bool was_asked() noexcept;
   void execute_guarded() noexcept;
+  void complete_unstarted(std::exception_ptr error) noexcept;
   void finished() noexcept;
   void end_off_loop() noexcept;
   bool settle(settled by) noexcept;
