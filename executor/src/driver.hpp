@@ -24,8 +24,8 @@ class driver {
 
   [[nodiscard]] virtual clock::time_point now() const noexcept = 0;
   [[nodiscard]] virtual asio::io_context& context() = 0;
-  /// Looked at before the driver's own events; null for none. Only where there is a context().
-  virtual void set_poller(poller*) noexcept {}
+  /// Where it sleeps, for descriptors whose event_taker is to be told; it is asked for context() first.
+  [[nodiscard]] virtual int epoll() { return -1; }
 };
 
 }  // namespace weft::detail

@@ -460,9 +460,9 @@ std::uint32_t random_below(std::uint32_t bound) noexcept {
   x ^= x << 5;
   return static_cast<std::uint32_t>((std::uint64_t{x} * bound) >> 32);
 }
-void set_poller(poller* p) {
+int this_epoll() {
   (void)this_io_context();
-  tl_loop->io().set_poller(p);
+  return tl_loop->io().epoll();
 }
 void arm(timer& t, clock::time_point when) { tl_loop->arm(t, when); }
 void disarm(timer& t) noexcept { tl_loop->disarm(t); }

@@ -4,10 +4,9 @@
 // Problem: Asio's asynchronous reads try the system call first, each time, so a request costs two recv(2): the one that
 // finds the data and the one that finds none; its async_wait costs an epoll_ctl(2) each time instead. And bytes that
 // arrive in an operation that nobody waits for any more are lost.
-// Solution: the system calls are the fiber's own. Each loop has an epoll of its own for its descriptors,
-// edge-triggered, which is itself one descriptor of Asio's reactor. A batch of events costs two epoll_wait(2), one of
-// them Asio's, and wakes all its fibers at once; a wait costs no system call, allocates nothing, and a cancelled one
-// leaves nothing behind.
+// Solution: the system calls are the fiber's own. The epoll that its loop sleeps in tells of edges, a batch for each
+// epoll_wait(2), and wakes all the batch's fibers at once; a wait costs no system call, allocates nothing, and a
+// cancelled one leaves nothing behind.
 //
 // Why that, and why no edge is missed: notes/reactor.md.
 
@@ -20,6 +19,7 @@
 
 #include "weft/deadline.hpp"
 #include "weft/io/unique_fd.hpp"
+#include "weft/loop.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::io::detail {
@@ -39,17 +39,9 @@ struct context_life {
 /// Of the calling loop. Throws no_runtime off a loop, std::logic_error in a simulation.
 const std::shared_ptr<context_life>& this_context_life();
 
-/// Told on its loop's own stack that its descriptor has become readable.
-class edge_listener {
- public:
-  virtual void edge() noexcept = 0;
-
- protected:
-  ~edge_listener() = default;
-};
-
-/// Has the calling loop listen to `fd`, edge-triggered, until fd is closed. Throws as this_context_life(); error.
-void listen_to(int fd, edge_listener& who);
+/// Has the calling loop tell `who`, on its own stack, each time `fd` becomes readable, until fd is closed. Throws as
+/// this_context_life(); error.
+void listen_to(int fd, weft::detail::event_taker& who);
 
 struct watch;
 

@@ -61,18 +61,31 @@ void stream::check_idle(const char* what) const noexcept {
   std::abort();
 }
 
-void stream::check_loop() const {
-  // relaxed: whoever moved the object here has ordered it; anybody else only needs some loop that is not theirs.
-  const auto home = home_.load(std::memory_order_relaxed);
-  if (!carrier_ || weft::detail::this_loop_token() == home) [[likely]]
-    return;
+// What throws is apart, so that the rest is in line.
+
+namespace {
+
+[[noreturn, gnu::cold, gnu::noinline]] void throw_wrong_loop(std::uint32_t home) {
   throw wrong_loop("a stream of " + weft::detail::describe_loop(home) + " was used " +
                    (on_a_loop() ? "on loop " + std::to_string(this_loop()) : "off the loops") +
                    "; a stream stays where it was made, but for move_to()");
 }
+[[noreturn, gnu::cold, gnu::noinline]] void throw_closed(const char* operation, const stream& s) {
+  throw stream_closed(operation, s.describe());
+}
+
+}  // namespace
+
+void stream::check_loop() const {
+  // relaxed: whoever moved the object here has ordered it; anybody else only needs some loop that is not theirs.
+  const auto home = home_.load(std::memory_order_relaxed);
+  if (carrier_ && weft::detail::this_loop_token() != home) [[unlikely]]
+    throw_wrong_loop(home);
+}
 
 void stream::check_open(const char* operation) const {
-  if (!open_) throw stream_closed(operation, describe());
+  if (!open_) [[unlikely]]
+    throw_closed(operation, *this);
 }
 
 void stream::close() {

@@ -55,7 +55,7 @@ struct sleeper {
 // descriptor would have one entry for the stream and for us. Why each wait is an epoll_ctl(2): notes/wait_fd.md.
 //
 // The loop's thread only. As many entries as descriptors were ever open at once, at the most.
-class wait_table final : public asio::execution_context::service, detail::edge_listener {
+class wait_table final : public asio::execution_context::service, weft::detail::event_taker {
  public:
   static asio::execution_context::id id;
 
@@ -128,16 +128,16 @@ class wait_table final : public asio::execution_context::service, detail::edge_l
   }
 
   // Fibers are woken, but do not run in here.
-  void edge() noexcept override {
+  void happened(std::uint32_t) noexcept override {
     std::array<::epoll_event, 64> events;
     int count = 0;
     do {
       count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
-      for (int i = 0; i < count; ++i) happened(events[static_cast<std::size_t>(i)]);
+      for (int i = 0; i < count; ++i) report(events[static_cast<std::size_t>(i)]);
     } while (count == static_cast<int>(events.size()) || (count < 0 && errno == EINTR));
   }
 
-  void happened(const ::epoll_event& event) noexcept {
+  void report(const ::epoll_event& event) noexcept {
     const int fd = static_cast<int>(event.data.u64 & 0xffffffff);
     const auto found = entries_.find(fd);
     if (found == entries_.end() || found->second.armed != event.data.u64 >> 32) return;

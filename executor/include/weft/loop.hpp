@@ -28,17 +28,17 @@ std::string describe_loop(std::uint32_t token);
 /// A number in [0, bound), to be fair among equals. In a simulation it comes from the seed.
 std::uint32_t random_below(std::uint32_t bound) noexcept;
 
-/// Something with events of its own. The loop looks here before it asks its driver, as long as much goes on.
-class poller {
+/// Who is told what a loop's epoll(7) reports: as a descriptor is added there, its data is the address of one.
+class event_taker {
  public:
-  /// Handles the events that are there. False when there were none, or it is not worth looking.
-  virtual bool look() noexcept = 0;
+  /// Wakes others, and no more: it is told in the middle of a batch.
+  virtual void happened(std::uint32_t events) noexcept = 0;
 
  protected:
-  ~poller() = default;
+  ~event_taker() = default;
 };
-/// For the calling loop, in place of an earlier one; null for none. Throws as this_io_context().
-void set_poller(poller* p);
+/// The epoll that the calling loop sleeps in. Throws as this_io_context().
+int this_epoll();
 
 /// Arms a timer on the calling loop. Throws std::bad_alloc, but not within `expired`.
 void arm(timer& t, clock::time_point when);
