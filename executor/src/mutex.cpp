@@ -15,7 +15,7 @@ using detail::agent;
 using detail::tl_agent;
 
 mutex::~mutex() {
-  if ((look() & locked) || !waiters_.empty()) detail::destroyed_in_use("mutex", this);
+  if ((look() & locked) || !waiters_.empty() || !others_.empty()) detail::destroyed_in_use("mutex", this);
 }
 
 // --- who holds it ---
@@ -141,22 +141,26 @@ bool mutex::comes(entry& e, deadline until) {
 
 // Its wait to be let in has ended.
 void mutex::arrived(entry& e) noexcept {
-  if (e.woken) (e.near ? near_one_comes_ : far_one_comes_) = false;
+  if (e.woken) (!is_fiber(e) ? other_one_comes_ : e.near ? near_one_comes_ : far_one_comes_) = false;
   e.woken = false;
 }
 
 // What who unlocks next has to see to: a waiter of its own loop must not wait for one of another, which may be long in
-// coming; otherwise one that comes is enough.
+// coming; otherwise one that comes is enough. One that is no fiber may be longer still in coming (a CPU task waits for
+// a worker, behind others), so it counts among its like only.
 mutex::word mutex::mark_of_waiters() const noexcept {
+  if (const auto* const other = static_cast<const entry*>(others_.front());
+      other && (other->overtaken || !other_one_comes_))
+    return awaited;
   const auto* const e = static_cast<const entry*>(waiters_.front());
   if (!e) return 0;
   if (e->overtaken || !(near_one_comes_ || far_one_comes_)) return awaited;
   return !near_one_comes_ && is_near(*e) ? awaited : 0;
 }
 
-bool mutex::is_near(const entry& e) noexcept {
-  return e.me->what == agent::kind::fiber && e.me->home == detail::current_loop();
-}
+bool mutex::is_fiber(const entry& e) noexcept { return e.me->what == agent::kind::fiber; }
+
+bool mutex::is_near(const entry& e) noexcept { return is_fiber(e) && e.me->home == detail::current_loop(); }
 
 void mutex::used_by(const detail::loop_core* home) noexcept {
   several_ |= used_ && users_ != home;
@@ -167,9 +171,9 @@ void mutex::used_by(const detail::loop_core* home) noexcept {
 // For one that comes to lock.
 void mutex::take_or_link(entry& e) noexcept {
   arrived(e);
-  used_by(e.me->what == agent::kind::fiber ? e.me->home : nullptr);
+  used_by(is_fiber(e) ? e.me->home : nullptr);
   if (marks_ & locked) {
-    e.overtaken ? waiters_.push_front(e) : waiters_.push_back(e);
+    e.overtaken ? line_of(e).push_front(e) : line_of(e).push_back(e);
     marks_ |= mark_of_waiters();
   } else if (e.claim()) {
     marks_ = locked | mark_of_waiters();
@@ -235,10 +239,25 @@ bool mutex::comes_again() noexcept {
   return true;
 }
 
+void mutex::give_to(entry& e) noexcept {
+  owned_by(e.me);
+  grant(e);
+  marks_ = locked | mark_of_waiters();
+}
+
 // Inside; the holder has given it up. If one loop alone uses it, or the oldest waiter was overtaken, that one gets it;
 // else it is woken to take it when it is there.
 void mutex::pass_on() noexcept {
   used_by(detail::current_loop());
+  while (auto* const e = static_cast<entry*>(others_.front())) {
+    if (!e->overtaken && other_one_comes_) break;
+    others_.erase(*e);
+    if (!e->claim()) continue;
+    if (e->overtaken) return give_to(*e);
+    e->woken = other_one_comes_ = true;
+    wake(*e);
+    break;
+  }
   const bool alone = !several_ || is_own(word_.load(std::memory_order_relaxed));
   while (auto* const e = static_cast<entry*>(waiters_.front())) {
     const bool near = is_near(*e);
@@ -247,12 +266,7 @@ void mutex::pass_on() noexcept {
     if (!direct && (one_comes || (!near && near_one_comes_))) break;
     waiters_.erase(*e);
     if (!e->claim()) continue;
-    if (direct) {
-      owned_by(e->me);
-      grant(*e);
-      marks_ = locked | mark_of_waiters();
-      return;
-    }
+    if (direct) return give_to(*e);
     e->woken = one_comes = true;
     e->near = near;
     wake(*e);

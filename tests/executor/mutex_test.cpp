@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -211,6 +212,40 @@ TEST_P(MutexOnLoops, TheLastHolderMayDestroyIt) {
       EXPECT_EQ(left, 0);
     }
   });
+}
+
+// One that was woken comes when it can, which may be long: its CPU task waits for a worker.
+TEST(Mutex, NoFiberWaitsUntilACpuTaskHasAWorker) {
+  weft::run(
+      [] {
+        mutex m;
+        m.lock();
+        auto slow = spawn_cpu([&] { const std::lock_guard lock(m); });
+        const auto waits = [] {
+          const auto now = get_statistics().cpu;
+          return now.served == 1 && now.busy == 0;
+        };
+        while (!waits()) yield();
+        std::atomic<bool> stop{false};
+        auto busy = spawn_cpu([&] {
+          while (!stop) std::this_thread::yield();
+        });
+        while (get_statistics().cpu.busy == 0) yield();
+        std::vector<future<void>> others;
+        for (int i = 0; i < 3; ++i) others.push_back(spawn(on_loop(1), [&] { const std::lock_guard lock(m); }));
+        const auto wait_for_lock = [] {
+          const auto all = inspect();
+          return std::count_if(all.begin(), all.end(), [](const auto& t) { return t.waits_for == wait_kind::lock; });
+        };
+        while (wait_for_lock() < 4) yield();
+        m.unlock();
+        for (auto& f : others) EXPECT_TRUE(f.wait_for(20s)) << "nobody has it";
+        stop = true;
+        gather(slow, busy, gather(others)).get();
+        EXPECT_TRUE(m.try_lock());
+        m.unlock();
+      },
+      {.loops = 2, .cpu_workers = 1, .stall_after = 0ns, .cpu_threads = cpu_scheduling::normal});
 }
 
 TEST(Mutex, WorksOutsideARuntime) {

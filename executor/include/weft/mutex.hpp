@@ -18,7 +18,7 @@ namespace weft {
 /// wakes the oldest waiter, and until that has come others may go first, those that hold it now above all. A woken
 /// waiter of the same loop is overtaken once: then it gets the mutex directly. One of another loop tries again and
 /// again, while it lets its loop's other fibers run, for `longest_overtaking` or `most_tries`; then it gets the mutex
-/// directly, too.
+/// directly, too. Waiters that are no fibers are woken beside these: no fiber waits until a CPU task has a worker.
 ///
 /// A task that ends while it holds a mutex is reported on stderr, and the mutex stays locked. Destroying a mutex that
 /// is held or waited for ends the program with a message.
@@ -69,7 +69,7 @@ class mutex : private detail::monitor {
 
  private:
   static constexpr word locked = mark;
-  static constexpr word awaited = second_mark;  ///< unlock() must see to waiters_
+  static constexpr word awaited = second_mark;  ///< unlock() must see to those who wait
 
   struct entry : detail::wait_entry {
     detail::agent* me = nullptr;
@@ -87,7 +87,10 @@ class mutex : private detail::monitor {
   void arrived(entry& e) noexcept;
   void used_by(const detail::loop_core* home) noexcept;
   [[nodiscard]] word mark_of_waiters() const noexcept;
+  [[nodiscard]] static bool is_fiber(const entry& e) noexcept;
   [[nodiscard]] static bool is_near(const entry& e) noexcept;
+  [[nodiscard]] detail::wait_list& line_of(const entry& e) noexcept { return is_fiber(e) ? waiters_ : others_; }
+  void give_to(entry& e) noexcept;
   void pass_on() noexcept;
   bool try_lock_of_others() noexcept;
   void unlock_of_others() noexcept;
@@ -103,10 +106,12 @@ class mutex : private detail::monitor {
   std::atomic<std::uint64_t> owner_task_{0};
   detail::gate* last_ = nullptr;
   std::uint8_t in_a_row_ = 0;
-  detail::wait_list waiters_;
-  // A waiter was woken, by its own loop or by another, and is not here yet.
+  detail::wait_list waiters_;  // fibers
+  detail::wait_list others_;
+  // A waiter was woken, by its own loop or by another, and is not here yet; one of the others.
   bool near_one_comes_ = false;
   bool far_one_comes_ = false;
+  bool other_one_comes_ = false;
   // Who came to lock when it was held: one loop so far, which may be none, or several.
   bool used_ = false;
   bool several_ = false;
