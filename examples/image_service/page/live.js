@@ -108,7 +108,7 @@ function show(event) {
   }
   const counts = {
     loops: event.loop_count, 'CPU workers': event.workers, tasks: event.tasks, 'pictures made': event.pictures,
-    'a picture takes': time(event.picture_ms), 'the last waited for a worker': time(event.queued_ms),
+    'a picture takes': time(event.picture_ms), 'waited for a worker': time(event.queued_ms),
     refused: event.refused,
   };
   document.querySelector('#counts').replaceChildren(...Object.entries(counts).map(([name, value]) => {

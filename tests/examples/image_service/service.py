@@ -52,7 +52,8 @@ class Service:
         self.process = subprocess.Popen(
             # Other tests may keep the cores busy: so its workers are not in the background, and have time.
             [program, "--port", "0", "--folder", self.folder, "--background", "0",
-             *([] if "--picture-ms" in options else ["--picture-ms", "120000"]), *map(str, options)],
+             *(part for name in ("--picture-ms", "--queue-ms") if name not in options for part in (name, "120000")),
+             *map(str, options)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         first = self.process.stdout.readline()
         match = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", first)
