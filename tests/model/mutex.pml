@@ -4,22 +4,34 @@
  *
  * Agents 0 and 1 are of one loop, 2 of another. What is done inside the monitor is one step (monitor.pml and bias.pml
  * are about that), and so is each operation on its word, which are read-modify-writes: no store buffers. A request to
- * unlock may be carried out by either loop. With TIMEOUT a wait may end by itself.
+ * unlock may be carried out by either loop. With TIMEOUT a wait may end by itself. With OTHERS agents 1 and 2 are no
+ * fibers, and wait in the line of those. With LATE agent 1 is none, and never comes when it was woken.
  * Claims: never two hold it; nobody waits for good, whenever a woken waiter gives up trying.
  *
  * Mutants:
  *   MUTANT_NO_MARK      who takes it does not say that others wait
  *   MUTANT_NOT_ARRIVED  a woken waiter that is linked again still counts as one that comes
  *   MUTANT_BLIND        who unlocks does not look whether others wait
+ *   MUTANT_ONE_LINE     fibers wait for one that comes, whoever it is
  */
 #ifndef ROUNDS
 #define ROUNDS 2
 #endif
 #define AGENTS 3
 #define HOME(a) ((a) / 2)
+#ifdef OTHERS
+#define IS_FIBER(a) ((a) == 0)
+#else
+#if defined(LATE) && !defined(MUTANT_ONE_LINE)
+#define IS_FIBER(a) ((a) != 1)
+#else
+#define IS_FIBER(a) true
+#endif
+#endif
 
-bool locked, awaited, near_comes, far_comes;
+bool locked, awaited, near_comes, far_comes, other_comes;
 chan waiters = [AGENTS] of { byte };
+chan others = [AGENTS] of { byte };
 bool overtaken[AGENTS], woken[AGENTS], near[AGENTS], granted[AGENTS], resumed[AGENTS];
 byte holders;
 
@@ -28,7 +40,13 @@ inline mark(here, result) {
   result = false;
 #ifndef MUTANT_NO_MARK
   if
-  :: waiters ? [first] ->
+  :: others ? [first] ->
+     others ? <first>;
+     result = overtaken[first] || !other_comes
+  :: else
+  fi;
+  if
+  :: !result && waiters ? [first] ->
      waiters ? <first>;
      result = overtaken[first] || !(near_comes || far_comes) || (!near_comes && HOME(first) == here)
   :: else
@@ -39,17 +57,36 @@ inline mark(here, result) {
 
 inline arrived(a) {
   if
-  :: woken[a] && near[a] -> near_comes = false
-  :: woken[a] && !near[a] -> far_comes = false
+  :: woken[a] && !IS_FIBER(a) -> other_comes = false
+  :: woken[a] && IS_FIBER(a) && near[a] -> near_comes = false
+  :: woken[a] && IS_FIBER(a) && !near[a] -> far_comes = false
   :: else
   fi;
   woken[a] = false
 }
 
 inline pass_on(here) {
+  first = 0;
+  if
+  :: others ? [first] ->
+     others ? <first>;
+     if
+     :: overtaken[first] ->
+        others ? first;
+        granted[first] = true;
+        resumed[first] = true;
+        given = true
+     :: !overtaken[first] && !other_comes ->
+        others ? first;
+        woken[first] = true; other_comes = true;
+        resumed[first] = true
+     :: else
+     fi
+  :: else
+  fi;
   do
-  :: !(waiters ? [first]) -> break
-  :: waiters ? [first] ->
+  :: given || !(waiters ? [first]) -> break
+  :: !given && waiters ? [first] ->
      waiters ? <first>;
      if
      :: overtaken[first] ->
@@ -112,7 +149,16 @@ proctype agent(byte me) {
           if
           :: locked ->
              if
-             :: overtaken[me] ->
+             :: !IS_FIBER(me) && overtaken[me] ->
+                first = len(others);
+                others ! me;
+                do
+                :: first == 0 -> break
+                :: first > 0 -> others ? given_to; others ! given_to; first--
+                od;
+                given_to = 0
+             :: !IS_FIBER(me) && !overtaken[me] -> others ! me
+             :: IS_FIBER(me) && overtaken[me] ->
                 /* To the front: the others behind it, in their order. */
                 first = len(waiters);
                 waiters ! me;
@@ -121,7 +167,7 @@ proctype agent(byte me) {
                 :: first > 0 -> waiters ? given_to; waiters ! given_to; first--
                 od;
                 given_to = 0
-             :: else -> waiters ! me
+             :: IS_FIBER(me) && !overtaken[me] -> waiters ! me
              fi;
              mark(HOME(me), given);
              awaited = awaited || given;
@@ -149,12 +195,23 @@ proctype agent(byte me) {
              waiters ?? eval(me);
              goto gave_up
            }
+        :: atomic {
+             !resumed[me] && others ?? [eval(me)] ->
+             others ?? eval(me);
+             goto gave_up
+           }
 #endif
         fi;
         if
         :: there -> break
         :: else
         fi;
+#ifdef LATE
+        if
+        :: me == 1 -> end_late: false
+        :: else
+        fi;
+#endif
         /* comes(): tries for as long as it likes. */
         if
         :: atomic { !locked -> arrived(me); locked = true; there = true; mark(HOME(me), awaited) }
