@@ -2,9 +2,9 @@
 
 namespace weft::detail {
 
-void fiber::start(boost::context::detail::transfer_t back) noexcept {
-  fiber& self = *static_cast<fiber*>(back.data)->next_;
-  self.arrived(back);
+void fiber::start(arrival from) noexcept {
+  fiber& self = *static_cast<fiber*>(from.data)->next_;
+  self.arrived(from);
   self.entry_(self);
   __builtin_unreachable();
 }

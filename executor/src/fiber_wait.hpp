@@ -13,11 +13,15 @@
 namespace weft::detail {
 
 [[noreturn]] void throw_wait_in_algorithm(const agent& a);
+void check_fp_control(const agent& a);
 
 /// What costs nothing when it does not happen is checked where a fiber really parks.
 [[gnu::always_inline]] inline void check_can_park(const agent& a) {
   if (a.what == agent::kind::fiber && in_foreign_algorithm()) [[unlikely]]
     throw_wait_in_algorithm(a);
+#ifndef NDEBUG
+  check_fp_control(a);
+#endif
 }
 
 /// Begins a wait; gives its word.

@@ -121,6 +121,9 @@ class runtime_core {
   /// A loop tells whether it owns records, while the runtime closes.
   void note_busy(loop_core& l, bool busy) noexcept;
 
+  /// The floating-point environment of its threads: they have it from the one that started it.
+  const std::uint32_t fp_control_at_start = fp_control();
+
   // Loops that sleep, a bit each, for `anywhere`.
   std::atomic<std::uint64_t> idle{0};
   /// Spawns from outside the loops that no loop has adopted yet.

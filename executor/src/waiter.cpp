@@ -120,6 +120,15 @@ void thread_agent::block(deadline until) noexcept {
             "call the algorithm in spawn_cpu");
 }
 
+// See context.hpp.
+void check_fp_control(const agent& a) {
+  if (a.what != agent::kind::fiber && a.what != agent::kind::cpu) return;
+  if (fp_control() == runtime_core::current()->fp_control_at_start) return;
+  throw bad_wait("task " + (a.task ? to_string(a.task->info()) : std::string("without a name")) +
+                 " has changed the floating-point environment and waits: what runs on its thread meanwhile would "
+                 "compute with it, and it with theirs; restore it before each wait (std::fegetenv, std::fesetenv)");
+}
+
 namespace {
 [[gnu::noinline]] agent* waiting_body() {
   asm volatile("");

@@ -3,6 +3,7 @@
 #include "fiber.hpp"
 
 #include <cerrno>
+#include <cfenv>
 #include <csignal>
 #include <cstring>
 #include <exception>
@@ -225,6 +226,39 @@ TEST(FiberStacks, ThatRunOutFailTheTaskAndSayWhy) {
         EXPECT_EQ(failed, 11) << "main and nine others have the ten stacks";
       },
       {.loops = 1, .max_stacks = 10});
+}
+
+TEST(FloatingPoint, OfATaskThatWaitsIsThatOfItsThread) {
+#ifdef NDEBUG
+  GTEST_SKIP() << "a debug build looks for it";
+#else
+  const auto rounding_up = [](auto f) {
+    std::fenv_t before;
+    std::fegetenv(&before);
+    std::fesetround(FE_UPWARD);
+    f();
+    std::fesetenv(&before);
+  };
+  const auto careless = [&] {
+    std::string said;
+    rounding_up([&] {
+      try {
+        sleep_for(1ms);
+      } catch (const bad_wait& e) {
+        said = e.what();
+      }
+    });
+    rounding_up([] {});
+    sleep_for(1ms);
+    return said;
+  };
+  weft::run([&] {
+    for (auto& task : {spawn({.name = "careless"}, careless), spawn_cpu({.name = "careless"}, careless)}) {
+      EXPECT_EQ(task.get().find("task \"careless\""), 0U) << task.get();
+      EXPECT_NE(task.get().find("fiber_test.cpp"), std::string::npos) << task.get();
+    }
+  });
+#endif
 }
 
 [[gnu::noinline]] int overflow(int n) {

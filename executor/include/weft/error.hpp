@@ -120,7 +120,8 @@ class wrong_loop : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
-/// A wait that could never end, or that was called where nothing can be suspended.
+/// A wait that could never end, or that was called where nothing can be suspended; in a debug build also one of a task
+/// that has changed the floating-point environment of its thread.
 class bad_wait : public std::logic_error {
  public:
   using std::logic_error::logic_error;
