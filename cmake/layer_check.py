@@ -35,7 +35,7 @@ FLOORS = {
             "private": "cancellation thread_agent fiber_agent fiber_pool scheduler runtime_core fiber_wait overflow",
         },
         # 4 the future
-        {"public": "future promise", "private": ""},
+        {"public": "future_core future promise", "private": ""},
         # 5 sync
         {
             "public": "monitor event mutex shared_mutex condition_variable semaphore latch barrier channel feed watch broadcast"
@@ -57,7 +57,7 @@ FLOORS = {
         # 1 streams
         {"public": "transport stream sync_stream boost_stream listener", "private": "stream_access"},
         # 2 Asio and descriptors
-        {"public": "wait_fd loop_executor use_fiber asio_awaitable", "private": "descriptor socket"},
+        {"public": "wait_fd loop_executor completion use_fiber asio_awaitable", "private": "descriptor socket"},
         # 3 kinds
         {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory sim_network", "private": "passed_listing"},
         # 4 servers

@@ -3,7 +3,7 @@
  *
  * Stands for: executor/include/weft/waiter.hpp  waiter
  *             executor/src/waiter.cpp           park, wake
- *             executor/src/future.cpp           link, publish, unlink; future_waiter
+ *             executor/src/future_core.cpp      link, publish, unlink; future_waiter
  *             executor/src/cpu_pool.cpp         park, wake (with -DCPU)
  *
  * Claims, fibers: each waiter is woken exactly once and none is lost; a waiter woken by the source
