@@ -32,7 +32,7 @@ FLOORS = {
         # 3 waiting
         {
             "public": "waiter cancel cancel_scope context_var task this_fiber interval",
-            "private": "cancellation thread_agent fiber_agent fiber_pool scheduler runtime_core fiber_wait overflow",
+            "private": "cancellation thread_agent fiber_agent fiber_pool scheduler outbox runtime_core fiber_wait overflow",
         },
         # 4 the future
         {"public": "future_core future promise", "private": ""},

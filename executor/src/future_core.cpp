@@ -2,6 +2,7 @@
 
 #include "cancellation.hpp"
 #include "fiber_wait.hpp"
+#include "outbox.hpp"
 #include "runtime_core.hpp"
 #include "scheduler.hpp"
 
@@ -168,6 +169,13 @@ void future_core::publish() noexcept {
   // acq_rel: the outcome is visible to whoever sees `done`, and the waiters' nodes are visible here.
   if (const auto waiters = head_.exchange(done, std::memory_order_acq_rel))
     fire_all(reinterpret_cast<wait_node*>(waiters));
+}
+
+// The record follows at once: task_core::finished().
+[[gnu::noinline]] void future_core::publish_off_loops() noexcept {
+  tl_outbox.open();
+  publish();
+  tl_outbox.close();
 }
 
 [[gnu::cold]] void future_core::throw_waits_for_itself() const {

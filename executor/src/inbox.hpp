@@ -23,12 +23,14 @@ namespace weft::detail {
 class inbox {
  public:
   /// Any thread. True when the loop slept: the caller must wake its driver.
-  [[nodiscard]] bool push(runnable* r) noexcept {
+  [[nodiscard]] bool push(runnable* r) noexcept { return push(r, r); }
+  /// The same for several, linked by `next` from the newest to the oldest.
+  [[nodiscard]] bool push(runnable* newest, runnable* oldest) noexcept {
     std::uintptr_t old = head_.load(std::memory_order_relaxed);
     do {
-      r->next = old == asleep ? nullptr : reinterpret_cast<runnable*>(old);
+      oldest->next = old == asleep ? nullptr : reinterpret_cast<runnable*>(old);
       // release: pairs with the acquire in drain(); what the pusher wrote is seen by the loop.
-    } while (!head_.compare_exchange_weak(old, reinterpret_cast<std::uintptr_t>(r), std::memory_order_acq_rel,
+    } while (!head_.compare_exchange_weak(old, reinterpret_cast<std::uintptr_t>(newest), std::memory_order_acq_rel,
                                           std::memory_order_relaxed));
     return old == asleep;
   }

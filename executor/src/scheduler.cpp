@@ -92,8 +92,8 @@ void loop_core::leave() noexcept {
   tl_agent = nullptr;
 }
 
-void loop_core::post(runnable* r) noexcept {
-  if (inbox_.push(r)) driver_->wake();
+void loop_core::post(runnable* newest, runnable* oldest) noexcept {
+  if (inbox_.push(newest, oldest)) driver_->wake();
 }
 
 // --- choosing who runs ---

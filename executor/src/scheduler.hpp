@@ -68,7 +68,9 @@ class loop_core {
   // --- any thread ---
 
   /// Hands r to this loop, and wakes it if it sleeps.
-  void post(runnable* r) noexcept;
+  void post(runnable* r) noexcept { post(r, r); }
+  /// The same for several, linked by `next` from the newest to the oldest.
+  void post(runnable* newest, runnable* oldest) noexcept;
   void wake() noexcept { driver_->wake(); }
   [[nodiscard]] unsigned index() const noexcept { return index_; }
   [[nodiscard]] std::uint32_t token() const noexcept { return token_; }

@@ -7,6 +7,7 @@
 #include <stop_token>
 
 #include "cancellation.hpp"
+#include "outbox.hpp"
 #include "runtime_core.hpp"
 #include "scheduler.hpp"
 #include "thread_agent.hpp"
@@ -626,11 +627,19 @@ void task_core::finished() noexcept {
       return;
     }
   }
+  tell_origin();
+}
+
+// (Not in line, for a CPU task has come to its end on any thread.)
+[[gnu::noinline]] void task_core::tell_origin() noexcept {
   loop_core* const back = origin;
   // Not adopted yet: the message that adopts it is still under way, and does the rest.
-  if (stage_.exchange(stage::finished, std::memory_order_acq_rel) != stage::adopted) return;
+  if (stage_.exchange(stage::finished, std::memory_order_acq_rel) != stage::adopted) {
+    tl_outbox.send();
+    return;
+  }
   how = kind::call;
-  back->post(this);
+  tl_outbox.send_with(*back, this);
 }
 
 // --- cancellation ---

@@ -18,6 +18,7 @@
 
 #include "cancellation.hpp"
 #include "fiber_wait.hpp"
+#include "outbox.hpp"
 #include "runtime_core.hpp"
 #include "scheduler.hpp"
 #include "thread_agent.hpp"
@@ -170,7 +171,7 @@ agent& waiting_agent_off_loops() {
   if (tl_loop == &home) {
     home.ready(&a);
   } else if (runs_for_weft()) {
-    home.post(&a);
+    if (!tl_outbox.put(home, &a)) home.post(&a);
   } else {
     if (home.simulated()) {
       std::fputs("weft: a thread outside a simulation wakes one of its tasks; in sim::run there is only one thread\n",

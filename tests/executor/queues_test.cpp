@@ -89,9 +89,22 @@ TEST(Inbox, TellsThePusherToWakeOnlyASleepingLoop) {
   EXPECT_EQ(in.drain(), nullptr);
 }
 
+TEST(Inbox, TakesSeveralAtOnce) {
+  inbox in;
+  item a(1), b(2), c(3), d(4);
+  EXPECT_TRUE(in.try_sleep());
+  b.next = &a;
+  EXPECT_TRUE(in.push(&b, &a));
+  d.next = &c;
+  EXPECT_FALSE(in.push(&d, &c));
+  int id = 0;
+  for (const runnable* r = in.drain(); r; r = r->next) EXPECT_EQ(static_cast<const item*>(r)->id, ++id);
+  EXPECT_EQ(id, 4);
+}
+
 TEST(Inbox, KeepsTheOrderOfEachOfManyPushers) {
   constexpr int pushers = 4;
-  constexpr int each = 20'000;
+  constexpr int each = 21'000;
   inbox in;
   std::deque<item> items(pushers * each);
   std::vector<std::thread> threads;
@@ -100,7 +113,13 @@ TEST(Inbox, KeepsTheOrderOfEachOfManyPushers) {
       for (int i = 0; i < each; ++i) {
         item& it = items[static_cast<std::size_t>(p * each + i)];
         it.id = p * each + i;
-        (void)in.push(&it);
+        if (i % 3 == 0) {  // alone, and the two after it as one
+          (void)in.push(&it);
+        } else if (i % 3 == 2) {
+          item& before = items[static_cast<std::size_t>(p * each + i - 1)];
+          it.next = &before;
+          (void)in.push(&it, &before);
+        }
       }
     });
   std::vector<int> last(pushers, -1);

@@ -6,6 +6,8 @@
  * Claims: every item is run, once, in push order per producer; a loop never sleeps for good over
  * an item (it would be an invalid end state); at most one wake() per sleep.
  *
+ * -DCHAIN: each producer pushes its items as one list (inbox::push of several).
+ *
  * -DTEARDOWN adds the end of a loop's life: a producer calls wake() after its item is already
  * public, so the item may have run, and the loop have ended, before that call. The loop counts the
  * wake() calls it is owed (a sleep that ended with something other than SLEEPING in head) against
@@ -21,6 +23,7 @@
  *   MUTANT_DRAIN_STORE     drains by load and store
  *   MUTANT_NEXT_AFTER      links node.next after the CAS instead of before
  *   MUTANT_LIFO            runs the list as it is found, newest first
+ *   MUTANT_CHAIN_NEWEST with CHAIN: links the newest, not the oldest, to what was in it before
  *   MUTANT_NO_OWED         with TEARDOWN: frees the driver as soon as the last item has run
  */
 #if defined(MUTANT_FLAG_NO_FENCE) || defined(MUTANT_CHECK_THEN_FLAG)
@@ -76,6 +79,21 @@ inline run_item(node) {
 proctype producer(byte me) {
   byte i, node, old;
   bool ok;
+#ifdef CHAIN
+  /* all but the oldest are linked beforehand; what follows pushes the list in the oldest's name */
+  do
+  :: i == ITEMS - 1 -> break
+  :: i < ITEMS - 1 ->
+     i++;
+     store(NEXT((me - 1) * ITEMS + i + 1), (me - 1) * ITEMS + i)
+  od;
+  i = 0;
+#define NEWEST (me * ITEMS)
+#define PUSHED ITEMS
+#else
+#define NEWEST node
+#define PUSHED 1
+#endif
   do
   :: i == ITEMS -> break
   :: i < ITEMS ->
@@ -87,10 +105,12 @@ proctype producer(byte me) {
         store(HEAD, node);
         break
 #else
-#ifndef MUTANT_NEXT_AFTER
+#ifdef MUTANT_CHAIN_NEWEST
+        store(NEXT(NEWEST), (old == SLEEPING -> 0 : old));
+#elif !defined(MUTANT_NEXT_AFTER)
         store(NEXT(node), (old == SLEEPING -> 0 : old));
 #endif
-        compare_exchange(HEAD, old, node, ok);
+        compare_exchange(HEAD, old, NEWEST, ok);
         if
         :: ok -> break
         :: else
@@ -112,7 +132,7 @@ proctype producer(byte me) {
      :: else
      fi;
 #endif
-     i++; node = 0; old = 0; ok = false
+     i = i + PUSHED; node = 0; old = 0; ok = false
   od
 }
 

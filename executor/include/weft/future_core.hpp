@@ -154,6 +154,8 @@ class future_core {
   }
   /// Makes it ready and wakes all who wait. The outcome must be set.
   void publish() noexcept;
+  /// The same for a task that ended off the loops: who is woken is sent together with its record.
+  void publish_off_loops() noexcept;
 
   std::atomic<std::uint64_t> counts_;
   std::atomic<std::uintptr_t> head_{0};

@@ -47,11 +47,16 @@ class spawned_as final : public future_state<T>, public Core {
     emplace_result(*static_cast<future_state<T>*>(this), [this]() -> T { return std::invoke(std::move(body_)); });
   }
   void discard() noexcept override { body_.~F(); }
-  void complete() noexcept override { this->publish(); }
+  void complete() noexcept override {
+    if constexpr (std::is_same_v<Core, task_core>)
+      this->publish();
+    else
+      this->publish_off_loops();
+  }
   void complete_with(std::exception_ptr error, bool was_cancelled) noexcept override {
     this->drop_value();
     this->set_error(std::move(error), was_cancelled);
-    this->publish();
+    complete();
   }
   future_core& state() noexcept override { return *this; }
   void hold() noexcept override { this->add_hold(); }
@@ -71,6 +76,8 @@ template <class F, class T>
 using spawned = spawned_as<F, T, task_core>;
 template <class F, class T>
 using spawned_cpu = spawned_as<F, T, cpu_task>;
+template <class F, class T>
+using spawned_blocking = spawned_as<F, T, blocking_task>;
 
 /// A task whose future does not wait for its call, once cancelled. So what the call gives is kept apart until it is
 /// known whether anybody wants it.
@@ -245,14 +252,14 @@ template <detail::spawnable F>
 /// Throws:   no_runtime; std::bad_alloc. What f throws comes out of the future.
 template <detail::spawnable F>
 [[nodiscard]] auto spawn_blocking(F&& f, std::source_location site = std::source_location::current()) {
-  return detail::spawn_as(detail::task_core::flavour::blocking, {}, std::forward<F>(f), site,
-                          detail::start_blocking_task);
+  return detail::spawn_as<detail::spawned_blocking>(detail::task_core::flavour::blocking, {}, std::forward<F>(f), site,
+                                                    detail::start_blocking_task);
 }
 template <detail::spawnable F>
 [[nodiscard]] auto spawn_blocking(const task_options& options, F&& f,
                                   std::source_location site = std::source_location::current()) {
-  return detail::spawn_as(detail::task_core::flavour::blocking, options, std::forward<F>(f), site,
-                          detail::start_blocking_task);
+  return detail::spawn_as<detail::spawned_blocking>(detail::task_core::flavour::blocking, options, std::forward<F>(f),
+                                                    site, detail::start_blocking_task);
 }
 
 /// spawn_blocking for a call that may hang. Cancelled, its future is cancelled at once, and the thread goes on alone: f

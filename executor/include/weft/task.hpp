@@ -177,6 +177,7 @@ class task_core : public runnable {
   void execute_guarded() noexcept;
   void complete_unstarted(std::exception_ptr error) noexcept;
   void finished() noexcept;
+  void tell_origin() noexcept;
   void end_off_loop() noexcept;
   bool settle(settled by) noexcept;
   void abandon(cancel_reason reason, std::uint64_t by) noexcept;
@@ -247,6 +248,11 @@ struct cpu_entry {
 };
 
 class cpu_task : public task_core, public cpu_entry {
+ public:
+  using task_core::task_core;
+};
+
+class blocking_task : public task_core {
  public:
   using task_core::task_core;
 };

@@ -163,8 +163,9 @@ class task_group {
   }
   template <detail::spawnable F>
   auto spawn_blocking(const task_options& options, F&& f, std::source_location site = std::source_location::current()) {
-    return detail::spawn_as(detail::task_core::flavour::blocking, options, std::forward<F>(f), site,
-                            [&](detail::task_core& task) { core_.start(task, detail::start_blocking_task); });
+    return detail::spawn_as<detail::spawned_blocking>(
+        detail::task_core::flavour::blocking, options, std::forward<F>(f), site,
+        [&](detail::task_core& task) { core_.start(task, detail::start_blocking_task); });
   }
 
   /// Spawns f(ready) as a child, and waits until it calls `ready`, a started<T>&; gives what it was called with.
