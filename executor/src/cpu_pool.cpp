@@ -37,9 +37,9 @@ std::atomic<int> suspended{0};
 // The isolate() frame is on the worker's stack, not on the task's: it ends when the task waits.
 //
 // Isolation has a price. A worker whose algorithm waits for bodies that are suspended takes no other task, and those
-// bodies may be waiting for just such a task. So the tasks are in a queue of our own, of which the arena gets a token
-// each; and while bodies are suspended a guard looks on: when nothing was started for a while though tasks are queued,
-// it adds a thread that starts them. Such threads end when the queue is empty.
+// bodies may be waiting for just such a task. So the tasks are in a queue of our own, of which the arena gets tokens,
+// one more for each body that is suspended; and while there are such bodies a guard looks on: when nothing was started
+// for a while though tasks are queued, it adds a thread that starts them. Such threads end when the queue is empty.
 class tbb_pool final : public cpu_runner {
  public:
   explicit tbb_pool(const config& c)
@@ -54,7 +54,7 @@ class tbb_pool final : public cpu_runner {
   }
   ~tbb_pool() override {
     // The last task has ended, but its worker may still be on the way off its stack.
-    while (tokens_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+    while (sent_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
     {
       const std::lock_guard lock(mutex_);
       stop_ = true;
@@ -72,20 +72,43 @@ class tbb_pool final : public cpu_runner {
 
   /// A body is about to be suspended: from now on somebody must look on.
   void keep_watch() {
-    const std::lock_guard lock(mutex_);
-    if (!guard_.joinable()) guard_ = std::thread([this] { guard(); });
-    changed_.notify_all();
+    {
+      const std::lock_guard lock(mutex_);
+      if (!guard_.joinable()) guard_ = std::thread([this] { guard(); });
+      changed_.notify_all();
+    }
+    add_place();
   }
+  void watch_ends() noexcept { take_place(); }
 
  private:
   static constexpr std::size_t most_helpers = 64;
 
-  void call_worker() override {
-    tokens_.fetch_add(1, std::memory_order_relaxed);
-    arena_.enqueue([this] {
-      tbb::this_task_arena::isolate([this] { serve_one(); });  // a helper may have taken it
-      tokens_.fetch_sub(1, std::memory_order_release);         // the pool may be gone now
-    });
+  void send_token() override {
+    sent_.fetch_add(1, std::memory_order_relaxed);
+    try {
+      arena_.enqueue([this] {
+        bool again = false;
+        tbb::this_task_arena::isolate([&] { again = use_token(); });
+        if (again) send_again();
+        sent_.fetch_sub(1, std::memory_order_release);  // the pool may be gone now
+      });
+    } catch (...) {
+      sent_.fetch_sub(1, std::memory_order_relaxed);
+      throw;
+    }
+  }
+
+  // On a worker.
+  void send_again() noexcept {
+    for (bool again = true; again;) {
+      try {
+        send_token();
+        return;
+      } catch (const std::bad_alloc&) {  // then the other work must wait
+        tbb::this_task_arena::isolate([&] { again = use_token(); });
+      }
+    }
   }
 
   void guard() {
@@ -112,7 +135,7 @@ class tbb_pool final : public cpu_runner {
     tbb::task_arena own(1);
     own.execute([this] {
       tbb::this_task_arena::isolate([this] {
-        while (serve_one()) {
+        while (serve(1)) {
         }
       });
     });
@@ -126,7 +149,7 @@ class tbb_pool final : public cpu_runner {
   tbb::task_arena arena_;
   const unsigned wanted_;
   const cpu_scheduling scheduling_;
-  std::atomic<std::int64_t> tokens_{0};  // given to the arena, and not finished
+  std::atomic<std::int64_t> sent_{0};  // tokens given to the arena, and not finished there
   // The guard and its helpers; touched only when bodies wait.
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -262,7 +285,8 @@ void park_body(agent& a, std::uint64_t word) {
                             " bodies of oneTBB algorithms wait at once, which oneTBB cannot bear; "
                             "wait outside the algorithm, or in spawn_cpu tasks of their own");
   }
-  static_cast<tbb_pool&>(runtime_core::current()->cpu()).keep_watch();
+  auto& pool = static_cast<tbb_pool&>(runtime_core::current()->cpu());
+  pool.keep_watch();
   // oneTBB keeps neither over a wait: the exception state, and whose body runs here (but a bound one's).
   const eh_globals saved = *thread_eh_globals();
   *thread_eh_globals() = {};
@@ -276,6 +300,7 @@ void park_body(agent& a, std::uint64_t word) {
   // Not at the beginning: a waker may come as soon as the wait is published, which was before this function.
   self.park.store(body::parking::running, std::memory_order_relaxed);
   suspended.fetch_sub(1, std::memory_order_relaxed);
+  pool.watch_ends();
   if (!self.bound_in) put_away(swap_body(&self));
   *thread_eh_globals() = saved;
 }

@@ -33,10 +33,10 @@ class standin_pool final : public cpu_runner {
   [[nodiscard]] unsigned workers() const noexcept override { return static_cast<unsigned>(threads_.size()); }
 
  private:
-  void call_worker() override {
+  void send_token() override {
     {
       const std::lock_guard lock(mutex_);
-      ++calls_;
+      ++sent_;
     }
     changed_.notify_one();
   }
@@ -45,18 +45,19 @@ class standin_pool final : public cpu_runner {
     tl_cpu_thread = true;
     std::unique_lock lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [this] { return stop_ || calls_ > 0; });
-      if (calls_ == 0) return;
-      --calls_;
+      changed_.wait(lock, [this] { return stop_ || sent_ > 0; });
+      if (sent_ == 0) return;
+      --sent_;
       lock.unlock();
-      serve_one();
+      const bool again = use_token();
       lock.lock();
+      sent_ += again;
     }
   }
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::size_t calls_ = 0;
+  std::size_t sent_ = 0;
   bool stop_ = false;
   std::vector<std::thread> threads_;
 };

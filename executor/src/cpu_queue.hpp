@@ -89,6 +89,13 @@ class cpu_queue {
     return e;
   }
 
+  /// With who has queued something, and then looks whether a worker has been called, this is a Dekker: an entry of
+  /// whoever does not see yet what the caller did before is seen here. Locked, for a worker may be moving it.
+  [[nodiscard]] bool has_any() noexcept {
+    const std::lock_guard lock(mutex_);
+    return inbox_.load(std::memory_order_seq_cst) || choose() != lanes_.size();
+  }
+
  private:
   struct lane {
     cpu_entry* first = nullptr;
@@ -110,7 +117,8 @@ class cpu_queue {
   void link(cpu_entry& e, std::uint64_t number) noexcept {
     e.since = target_.count() > 0 || number % timed_one_in == 0 ? clock::now() : not_timed;
     e.next_entry = inbox_.load(std::memory_order_relaxed);
-    while (!inbox_.compare_exchange_weak(e.next_entry, &e, std::memory_order_release, std::memory_order_relaxed)) {
+    // release: pairs with take_in(); seq_cst: with has_any().
+    while (!inbox_.compare_exchange_weak(e.next_entry, &e, std::memory_order_seq_cst, std::memory_order_relaxed)) {
     }
   }
 

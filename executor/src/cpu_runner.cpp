@@ -9,7 +9,9 @@
 namespace weft::detail {
 
 cpu_runner::cpu_runner(const config& c, slab_place where)
-    : queue_(c), fibers_(agent::kind::cpu, c.cpu_stack_size, c.max_stacks, &cpu_runner::fiber_main, where) {}
+    : queue_(c),
+      places_(c.cpu_workers),
+      fibers_(agent::kind::cpu, c.cpu_stack_size, c.max_stacks, &cpu_runner::fiber_main, where) {}
 
 namespace {
 
@@ -48,37 +50,103 @@ void cpu_runner::resume(fiber_agent& f) {
   call_worker();
 }
 
-bool cpu_runner::serve_one() noexcept {
-  cpu_entry* const e = queue_.pop();
-  if (!e) return false;
+// --- tokens ---
+
+void cpu_runner::call_worker() {
+  if (!take_token()) return;
+  try {
+    send_token();
+  } catch (...) {
+    tokens_.fetch_sub(1, std::memory_order_seq_cst);
+    throw;
+  }
+}
+
+// After an entry was queued, or the queue was seen not to be empty.
+bool cpu_runner::take_token() noexcept {
+  auto n = tokens_.load(std::memory_order_seq_cst);
+  do {
+    if (n >= places_.load(std::memory_order_seq_cst)) return false;
+  } while (!tokens_.compare_exchange_weak(n, n + 1, std::memory_order_seq_cst));
+  return true;
+}
+
+bool cpu_runner::use_token() noexcept {
+  if (serve(entries_a_token)) return true;
+  tokens_.fetch_sub(1, std::memory_order_seq_cst);
+  return queue_.has_any() && take_token();
+}
+
+void cpu_runner::add_place() noexcept {
+  places_.fetch_add(1, std::memory_order_seq_cst);
+  if (!queue_.has_any()) return;
+  try {
+    call_worker();
+  } catch (const std::bad_alloc&) {  // the pool's guard will see that nothing is served
+  }
+}
+
+// --- serving ---
+
+bool cpu_runner::serve(unsigned most) noexcept {
   prepare_thread_for_overflow();
   set_runs_for_weft(true);
-  if (fiber_agent* const f = e->resumed ? static_cast<fiber_agent*>(e) : begin(static_cast<cpu_task&>(*e))) enter(*f);
-  served_.fetch_add(1, std::memory_order_relaxed);
+  seat here(*this, most);
+  here.make_native();
+  while (cpu_entry* const e = here.next ? std::exchange(here.next, nullptr) : pop(here)) {
+    if (e->resumed) {
+      // Others may need its place, and what is resumed has a stack.
+      if (here.spare) give_back(std::exchange(here.spare, nullptr));
+      enter(here, *static_cast<fiber_agent*>(e));
+    } else if (fiber_agent* const f = stack_for(here, static_cast<cpu_task&>(*e))) {
+      enter(here, *f);
+    } else {
+      served_.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  if (here.spare) give_back(here.spare);
+  return here.left == 0;
+}
+
+// Null when the token has served enough, or there is nothing left.
+cpu_entry* cpu_runner::pop(seat& at) noexcept {
+  if (at.left == 0) return nullptr;
+  cpu_entry* const e = queue_.pop();
+  if (e) --at.left;
+  return e;
+}
+
+bool cpu_runner::has_expired(cpu_task& task) noexcept {
+  if (!task.start_by.passed()) return false;
+  expired_.fetch_add(1, std::memory_order_relaxed);
+  expire(task);
   return true;
 }
 
 // The stack it is to run on; null when it has ended already.
-fiber_agent* cpu_runner::begin(cpu_task& task) noexcept {
-  if (task.start_by.passed()) {
-    expired_.fetch_add(1, std::memory_order_relaxed);
-    expire(task);
-    return nullptr;
+fiber_agent* cpu_runner::stack_for(seat& here, cpu_task& task) noexcept {
+  if (has_expired(task)) return nullptr;
+  fiber_agent* f = std::exchange(here.spare, nullptr);
+  if (!f) {
+    try {
+      const std::lock_guard lock(mutex_);
+      f = fibers_.take();
+    } catch (...) {
+      task.fail_off_loop(std::current_exception());
+      return nullptr;
+    }
+    f->deliver = &deliver;
+    f->resumed = true;  // whenever it is queued
   }
-  fiber_agent* f = nullptr;
-  try {
-    const std::lock_guard lock(mutex_);
-    f = fibers_.take();
-  } catch (...) {
-    task.fail_off_loop(std::current_exception());
-    return nullptr;
-  }
-  f->deliver = &deliver;
   f->assigned = &task;
-  f->finished = false;
-  f->resumed = true;  // whenever it is queued
   f->rank = task.rank;
   return f;
+}
+
+void cpu_runner::give_back(fiber_agent* f) noexcept {
+  const std::lock_guard lock(mutex_);
+  fibers_.give_back(f);
+  fibers_.tidy(1);
 }
 
 cpu_counts cpu_runner::counts() const noexcept {
@@ -94,32 +162,50 @@ cpu_counts cpu_runner::counts() const noexcept {
 }
 
 // On the worker's own stack. Afterwards the task is done, or parked and not ours any more.
-void cpu_runner::enter(fiber_agent& f) noexcept {
-  fiber native;
-  native.make_native();
+void cpu_runner::enter(seat& here, fiber_agent& f) noexcept {
+  f.finished = false;
   for (;;) {
-    f.worker = &native;
+    f.worker = &here;
     f.entered_in = algorithm_context();
     f.park.store(fiber_agent::parking::running, std::memory_order_relaxed);
-    fiber::switch_to<true>(native, f, thread_eh_globals());
+    fiber::switch_to<true>(here, f, thread_eh_globals());
     if (f.finished) {
-      const std::lock_guard lock(mutex_);
-      fibers_.give_back(&f);
-      fibers_.tidy(1);
-      return;
+      here.spare = &f;
+      break;
     }
     // Only now, off its stack, may another worker have it.
     auto expected = fiber_agent::parking::running;
-    if (f.park.compare_exchange_strong(expected, fiber_agent::parking::parked, std::memory_order_acq_rel)) return;
+    if (f.park.compare_exchange_strong(expected, fiber_agent::parking::parked, std::memory_order_acq_rel)) break;
   }
+  served_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void cpu_runner::park(fiber_agent& f) noexcept { fiber::switch_to<true>(f, *f.worker, thread_eh_globals()); }
 
+// A task has ended on f. True when it has another, which has not started yet and so goes on here, with no switch.
+bool cpu_runner::assign_next(seat& here, fiber_agent& f) noexcept {
+  while (cpu_entry* const e = pop(here)) {
+    if (e->resumed) {
+      here.next = e;
+      return false;
+    }
+    served_.fetch_add(1, std::memory_order_relaxed);  // the one before
+    auto& task = static_cast<cpu_task&>(*e);
+    if (has_expired(task)) continue;
+    f.assigned = &task;
+    f.rank = task.rank;
+    return true;
+  }
+  return false;
+}
+
+// When the last task has ended the runtime may be gone from sight, but not the pool, which waits for its workers.
 void cpu_runner::fiber_main(fiber& self) noexcept {
   auto& me = static_cast<fiber_agent&>(self);
   for (;;) {
     static_cast<task_core*>(std::exchange(me.assigned, nullptr))->run_off_loop(me);
+    auto& here = static_cast<seat&>(*me.worker);
+    if (here.pool.assign_next(here, me)) continue;
     me.finished = true;
     park(me);
   }

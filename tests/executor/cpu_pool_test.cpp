@@ -6,10 +6,12 @@
 #include <oneapi/tbb/blocked_range.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/parallel_reduce.h>
+#include <oneapi/tbb/task_arena.h>
 #include <oneapi/tbb/task_group.h>
 #endif
 
 #include <atomic>
+#include <functional>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -91,6 +93,32 @@ TEST_P(Cpu, TasksSpawnFibersOnTheLoopThatSpawnedThem) {
           .get();
     });
     EXPECT_EQ(f.get(), 3);
+  });
+}
+
+// One of them was waited for first, and is told together with the task's end; the others are told apart.
+TEST_P(Cpu, ATaskWakesWhoeverWaitsOnWhicheverLoop) {
+  run([] {
+    for (int round = 0; round < 100; ++round) {
+      promise<void> go;
+      auto task = spawn_cpu([f = go.get_future()] { f.get(); });
+      auto call = spawn_blocking([f = go.get_future()] { f.get(); });
+      std::atomic<int> waiting{0};
+      std::vector<future<void>> all;
+      for (unsigned i = 0; i < 4; ++i)
+        all.push_back(spawn(on_loop((i + static_cast<unsigned>(round)) % 2), [&, task, call] {
+          ++waiting;
+          gather(task, call).get();
+        }));
+      all.push_back(spawn_cpu([&, task, call] {
+        ++waiting;
+        task.get();
+        call.get();
+      }));
+      while (waiting < 5) yield();
+      go.set_value();
+      gather(std::move(all)).get();
+    }
   });
 }
 
@@ -308,6 +336,27 @@ TEST(CpuWorkers, ReallyWorkAtTheSameTime) {
         },
         {.loops = 1, .cpu_workers = n});
 }
+
+#if !defined(WEFT_CPU_POOL_STANDIN)
+// Each task spawns the next before it ends, so there is always one that waits for the only worker.
+TEST(CpuWorkers, LetOtherWorkOfOneTBBIn) {
+  weft::run(
+      [] {
+        std::atomic<bool> came{false};
+        with_group([&](task_group& g) {
+          std::function<void()> next = [&] {
+            if (!came) g.spawn_cpu(next);
+          };
+          g.spawn_cpu([&] {
+            next();
+            tbb::this_task_arena::enqueue([&] { came = true; });
+          });
+          while (!came) yield();
+        });
+      },
+      {.loops = 1, .cpu_workers = 1, .stall_after = 0ns});
+}
+#endif
 
 TEST(Blocking, RunsAtTheSameTimeUpToTheLimitAndQueuesTheRest) {
   weft::run(

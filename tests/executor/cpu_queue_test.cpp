@@ -333,5 +333,30 @@ TEST_P(CpuQueueStress, EveryTaskRunsOnceOrIsRefused) {
       {.loops = 2, .cpu_workers = GetParam(), .stall_after = 0ns, .cpu_queue = 40});
 }
 
+// One of them keeps its worker until all others have ended, so one that waits behind it, for want of a worker that
+// comes, would wait for ever.
+TEST_P(CpuQueueStress, NoTaskWaitsBehindOneThatTakesLong) {
+  const unsigned workers = GetParam();
+  if (workers == 1) GTEST_SKIP() << "there is no other worker";
+  weft::run(
+      [] {
+        for (unsigned round = 0; round < 200; ++round) {
+          const unsigned count = 1 + round % 40;
+          std::atomic<unsigned> ended{0};
+          std::vector<future<void>> all;
+          for (unsigned i = 0; i < count; ++i) {
+            all.push_back(spawn_cpu([&, i] {
+              while (i == round % count && ended < count - 1) std::this_thread::yield();
+              if (i % 7 == 3) yield();
+              ++ended;
+            }));
+            if (round % 3 == 0) yield();
+          }
+          gather(std::move(all)).get();
+        }
+      },
+      {.loops = 2, .cpu_workers = workers, .stall_after = 0ns});
+}
+
 }  // namespace
 }  // namespace weft::testing::cpu_queue_test
