@@ -1,4 +1,13 @@
 // A value through a channel and another one back, between two agents. An operation is the round trip.
+//
+// channel_two_loops_asleep/futex and /eventfd are the floor: two threads that do nothing but sleep in the kernel and
+// wake each other, in the two ways there are. What a system takes beyond that is its own.
+
+#include <linux/futex.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <asio.hpp>
 #include <asio/experimental/channel.hpp>
@@ -286,9 +295,64 @@ class thread_slot {
   std::condition_variable filled_;
   std::optional<int> value_;
 };
-void channel_asleep_std_thread(benchmark::State& state) {
-  thread_slot to;
-  thread_slot from;
+
+// The kernel alone: a word to sleep on.
+class futex_slot {
+ public:
+  void send(int v) {
+    value_.store(v, std::memory_order_release);
+    ::syscall(SYS_futex, &value_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  }
+  int recv() {
+    for (;;) {
+      const int v = value_.exchange(none, std::memory_order_acquire);
+      if (v != none) return v;
+      ::syscall(SYS_futex, &value_, FUTEX_WAIT_PRIVATE, none, nullptr, nullptr, 0);
+    }
+  }
+
+ private:
+  static constexpr int none = -2;
+  alignas(64) std::atomic<int> value_{none};
+};
+// The same with what an event loop sleeps in.
+class eventfd_slot {
+ public:
+  eventfd_slot() {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, event_, &event);
+  }
+  ~eventfd_slot() {
+    ::close(event_);
+    ::close(epoll_);
+  }
+  eventfd_slot(const eventfd_slot&) = delete;
+  eventfd_slot& operator=(const eventfd_slot&) = delete;
+
+  void send(int v) {
+    value_ = v;  // the system calls order it
+    ::eventfd_write(event_, 1);
+  }
+  int recv() {
+    epoll_event event{};
+    while (::epoll_wait(epoll_, &event, 1, -1) != 1) {
+    }
+    eventfd_t count = 0;
+    ::eventfd_read(event_, &count);
+    return value_;
+  }
+
+ private:
+  const int event_ = ::eventfd(0, EFD_CLOEXEC);
+  const int epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+  std::atomic<int> value_{0};
+};
+
+template <class Slot>
+void channel_asleep_threads(benchmark::State& state) {
+  Slot to;
+  Slot from;
   one_way timer;
   std::thread other([&] {
     bench::pin(1);
@@ -308,7 +372,9 @@ void channel_asleep_std_thread(benchmark::State& state) {
   to.send(-1);
   other.join();
 }
-WEFT_BENCH_MANUAL("channel_two_loops_asleep/std_thread", channel_asleep_std_thread);
+WEFT_BENCH_MANUAL("channel_two_loops_asleep/std_thread", channel_asleep_threads<thread_slot>);
+WEFT_BENCH_MANUAL("channel_two_loops_asleep/futex", channel_asleep_threads<futex_slot>);
+WEFT_BENCH_MANUAL("channel_two_loops_asleep/eventfd", channel_asleep_threads<eventfd_slot>);
 
 class spinning_slot {
  public:

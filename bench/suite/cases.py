@@ -34,7 +34,7 @@ class Settings:
     budget: float = float("inf")  # seconds, after which no round is begun
 
 
-FULL = Settings(seconds=1.0, mixed_seconds=2.0, micro_seconds=0.3, repeat=5)
+FULL = Settings(seconds=1.0, mixed_seconds=1.25, micro_seconds=0.3, repeat=5)
 QUICK = Settings(seconds=0.15, mixed_seconds=0.5, micro_seconds=0.02, repeat=3, items=20, kinds=8, sleepers=50_000,
                  budget=265)
 SMOKE = Settings(seconds=0.04, mixed_seconds=0.1, micro_seconds=0.001, repeat=1, connections=(10,),
@@ -200,13 +200,14 @@ def _mixed(programs, settings, skipped):
         return
     for system, command in _rivals(programs, "mixed", skipped):
         forms = [("closed", 0, 64, 4), ("open", 5_000, 64, 4)]
-        if settings.every_variant:  # what there is without one another
+        if settings.every_variant:  # what there is without one another; it varies less
             forms += [("closed, no heavy", 0, 64, 0), ("open, no heavy", 5_000, 64, 0), ("heavy only", 0, 0, 4)]
         for form, rate, small, heavy in forms:
             options = [load, "--seconds", settings.mixed_seconds, "--open", rate, "--kinds", settings.kinds,
                        "--connections", small, "--heavy", heavy]  # fmt: skip
             measure = functools.partial(_under_load, command, usable_cores(), options)
-            yield Case("mixed", system, form, measure, settings.mixed_seconds * 1.2 + 0.5)
+            both = small > 0 and heavy > 0
+            yield Case("mixed", system, form, measure, settings.mixed_seconds * 1.2 + 0.5, most=1_000 if both else 3)
 
 
 # --- producers and consumers ---
