@@ -1,9 +1,7 @@
 // TCP echo on weft: one fiber a connection.
 
-#include <array>
 #include <csignal>
 #include <cstddef>
-#include <span>
 
 #include "../support/server.hpp"
 #include "weft/weft.hpp"
@@ -11,8 +9,10 @@
 namespace {
 
 void echo(weft::io::stream s) {
-  std::array<std::byte, 16 * 1024> buffer;
-  while (const std::size_t n = s.read_some(buffer)) s.write_all(std::span(buffer).first(n));
+  while (const std::size_t n = s.fill()) {
+    s.write_all(s.buffered());
+    s.consume(n);
+  }
 }
 
 }  // namespace

@@ -47,6 +47,14 @@ ssize_t receive_local(int fd, void* to, std::size_t size, bool& stopped) noexcep
   return n;
 }
 
+ssize_t receive_pieces(int fd, std::span<std::byte> to, std::span<std::byte> more) noexcept {
+  std::array<::iovec, 2> pieces{::iovec{to.data(), to.size()}, ::iovec{more.data(), more.size()}};
+  ::msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = pieces.size();
+  return ::recvmsg(fd, &message, MSG_DONTWAIT);
+}
+
 ssize_t transmit_pieces(int fd, std::span<const std::span<const std::byte>> from) noexcept {
   constexpr std::size_t most = 16;
   std::array<::iovec, most> pieces;
@@ -103,23 +111,36 @@ void socket_transport::connect(deadline until) {
   }
 }
 
+std::optional<std::size_t> socket_transport::try_read(std::span<std::byte> to, std::span<std::byte> more) {
+  const int fd = socket_.fd();
+  if (!socket_.may_read()) return {};
+  for (;;) {
+    bool stopped = false;
+    const ssize_t n = !peer_         ? receive_local(fd, to.data(), to.size(), stopped)
+                      : more.empty() ? receive(fd, to.data(), to.size())
+                                     : receive_pieces(fd, to, more);
+    if (n >= 0) {
+      const auto taken = static_cast<std::size_t>(n);
+      const std::size_t room = peer_ ? to.size() + more.size() : to.size();
+      if (taken > 0 && taken < room && !stopped) socket_.took_all();
+      return taken;
+    }
+    if (errno == EINTR) continue;
+    if (!would_wait(errno)) throw_errno("read from", describe());
+    socket_.found_empty();
+    return {};
+  }
+}
+
+void socket_transport::wait_readable(wait_limit& limit) {
+  const auto how = socket_.wait_readable(limit.start());
+  if (how != descriptor::wait_end::ready) throw_ended(how, "read from", describe());
+}
+
 std::size_t socket_transport::read_some(std::span<std::byte> to, wait_limit limit) {
   for (;;) {
-    if (socket_.may_read()) {
-      bool stopped = false;
-      const ssize_t n = peer_ ? receive(socket_.fd(), to.data(), to.size())
-                              : receive_local(socket_.fd(), to.data(), to.size(), stopped);
-      if (n >= 0) {
-        const auto taken = static_cast<std::size_t>(n);
-        if (taken > 0 && taken < to.size() && !stopped) socket_.took_all();
-        return taken;
-      }
-      if (errno == EINTR) continue;
-      if (!would_wait(errno)) throw_errno("read from", describe());
-      socket_.found_empty();
-    }
-    const auto how = socket_.wait_readable(limit.start());
-    if (how != descriptor::wait_end::ready) throw_ended(how, "read from", describe());
+    if (const auto n = socket_transport::try_read(to, {})) return *n;
+    socket_transport::wait_readable(limit);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,6 +37,10 @@ class socket_transport final : public transport {
   void connect(deadline until);
 
   std::size_t read_some(std::span<std::byte> to, wait_limit limit) override;
+  [[nodiscard]] bool tries() const noexcept override { return true; }
+  std::optional<std::size_t> try_read(std::span<std::byte> to, std::span<std::byte> more) override;
+  [[nodiscard]] bool may_have_some() const noexcept override { return socket_.may_read(); }
+  void wait_readable(wait_limit& limit) override;
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
   std::size_t try_write(std::span<const std::byte> from) noexcept override;
   void shutdown_write() override;

@@ -20,10 +20,48 @@ namespace weft::io {
 using detail::reading;
 using detail::writing;
 
+namespace {
+
+// The buffers that the streams of a thread share: the last used is used next, for it is in the core's caches. Whoever
+// waits has none, so there are about as many as streams with a message that is not whole yet.
+struct lent_buffers {
+  static constexpr std::size_t size = 64 * 1024;
+  using buffer = std::unique_ptr<char[]>;
+
+  std::array<buffer, 16> kept;
+  std::size_t count = 0;
+};
+
+// Null before the thread's first, and again when the thread has destroyed what it had.
+constinit thread_local lent_buffers* tl_lent = nullptr;
+
+[[gnu::noinline]] void begin_to_lend() noexcept {
+  thread_local struct owner {
+    lent_buffers mine;
+    owner() noexcept { tl_lent = &mine; }
+    ~owner() { tl_lent = nullptr; }
+  } all;
+}
+
+lent_buffers::buffer take_lent() {
+  if (tl_lent && tl_lent->count > 0) [[likely]]
+    return std::move(tl_lent->kept[--tl_lent->count]);
+  if (on_a_loop()) begin_to_lend();
+  return lent_buffers::buffer(new char[lent_buffers::size]);  // left uninitialised
+}
+void give_back_lent(lent_buffers::buffer b) noexcept {
+  if (tl_lent && tl_lent->count < tl_lent->kept.size()) tl_lent->kept[tl_lent->count++] = std::move(b);
+}
+
+}  // namespace
+
 // --- life ---
 
 stream::stream(std::unique_ptr<transport> carrier)
-    : home_(weft::detail::require_loop()), open_(true), carrier_(std::move(carrier)) {}
+    : home_(weft::detail::require_loop()),
+      open_(true),
+      tries_(carrier && carrier->tries()),
+      carrier_(std::move(carrier)) {}
 
 stream::stream(stream&& other) noexcept { take(other); }
 
@@ -40,6 +78,9 @@ void stream::take(stream& other) noexcept {
   other.check_idle("moved");
   home_.store(other.home_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   open_ = std::exchange(other.open_, false);
+  tries_ = other.tries_;
+  filled_ = other.filled_;
+  exact_ = other.exact_;
   carrier_ = std::move(other.carrier_);
   buffer_ = std::move(other.buffer_);
   begin_ = std::exchange(other.begin_, 0);
@@ -126,19 +167,99 @@ void stream::read_timeout(std::chrono::nanoseconds first, std::chrono::nanosecon
 
 std::size_t stream::receive(std::span<std::byte> to, wait_limit limit) {
   check_open(reading);
-  const std::size_t n = carrier_->read_some(to, limit);
-  bytes_read_ += n;
+  std::size_t n = 0;
+  if (!tries_) {
+    n = carrier_->read_some(to, limit);
+    bytes_read_ += n;
+  } else {
+    settle();
+    // A read that fills `to` leaves open whether there is more, and it takes a second one to find nothing. Where that
+    // has happened, the next ones ask for a little more than there is room for.
+    std::array<std::byte, 64> more;
+    for (;;) {
+      if (carrier_->may_have_some()) {
+        const auto got = carrier_->try_read(to, exact_ ? std::span(more) : std::span<std::byte>());
+        if (got) {
+          n = *got;
+          break;
+        }
+        exact_ = exact_ || filled_;
+      }
+      filled_ = false;
+      carrier_->wait_readable(limit);
+      check_open(reading);
+    }
+    bytes_read_ += n;
+    if (n > to.size()) {
+      put_back(std::span(more).first(n - to.size()));
+      exact_ = false;
+      n = to.size();
+    }
+    filled_ = n == to.size();
+  }
   if (n > 0) read_timeout_ = later_read_timeout_;
   return n;
 }
 
 // Behind what is buffered.
 std::size_t stream::receive_more(wait_limit limit) {
-  make_room();
-  const auto room = std::as_writable_bytes(std::span(buffer_.get(), capacity_)).subspan(end_);
-  const std::size_t n = receive(room, limit);
+  const auto room = [this] { return std::as_writable_bytes(std::span(buffer_.get(), capacity_)).subspan(end_); };
+  std::size_t n = 0;
+  if (!tries_) {
+    make_room();
+    n = receive(room(), limit);
+  } else {
+    check_open(reading);
+    for (;;) {
+      if (carrier_->may_have_some()) {
+        borrow();
+        if (const auto got = carrier_->try_read(room(), {})) {
+          n = *got;
+          break;
+        }
+      }
+      settle();
+      carrier_->wait_readable(limit);
+      check_open(reading);
+    }
+    bytes_read_ += n;
+    if (n > 0)
+      read_timeout_ = later_read_timeout_;
+    else
+      settle();
+  }
   end_ += n;
   return n;
+}
+
+bool stream::lends() const noexcept { return capacity_ == lent_buffers::size; }
+
+// Room behind what is buffered: a lent buffer, if nothing is.
+void stream::borrow() {
+  if (begin_ == end_ && capacity_ < lent_buffers::size) {
+    buffer_ = take_lent();
+    capacity_ = lent_buffers::size;
+  }
+  make_room();
+}
+
+// Before a wait: a lent buffer goes back, unless there is much in it.
+void stream::settle() {
+  if (!lends()) return;
+  const std::size_t rest = end_ - begin_;
+  if (rest == 0) [[likely]] {
+    give_back_lent(std::move(buffer_));
+    capacity_ = begin_ = end_ = 0;
+    return;
+  }
+  constexpr std::size_t little = 2048;
+  if (rest > little) return;
+  std::unique_ptr<char[]> own(new char[2 * little]);
+  std::memcpy(own.get(), buffer_.get() + begin_, rest);
+  give_back_lent(std::exchange(buffer_, std::move(own)));
+  capacity_ = 2 * little;
+  begin_ = 0;
+  end_ = rest;
 }
 
 void stream::make_room(std::size_t at_first) {

@@ -82,6 +82,47 @@ TEST_P(Tcp, OptionsReachBothSides) {
   });
 }
 
+// Messages as large as the reader's buffer have it ask for a little more than that; then larger ones come.
+TEST_P(Tcp, NoByteIsLostWhereAReadAsksForMoreThanItWasGivenRoomFor) {
+  run([] {
+    auto [client, server] = testing::tcp_pair();
+    auto echoing = spawn([&server = server] {
+      std::vector<char> room(1000);
+      while (const std::size_t n = server.read_some(std::span(room))) server.write_all({room.data(), n});
+    });
+    for (const std::size_t size :
+         {1000, 1000, 1000, 1001, 1000, 1000, 1063, 1064, 1000, 1000, 1065, 5000, 1000, 1, 1000}) {
+      const std::string sent = pattern(size);
+      std::string got(size, '\0');
+      client.write_all(sent);
+      client.read_exactly(std::span(got));
+      ASSERT_EQ(got, sent);
+    }
+    client.close();
+    echoing.get();
+  });
+}
+
+// Streams that wait for the rest of a message have lent their buffers to others.
+TEST_P(Tcp, PartsOfManyStreamsMessagesStayApart) {
+  run([] {
+    constexpr std::size_t count = 40;
+    std::vector<stream> clients;
+    std::vector<future<std::string>> lines;
+    for (std::size_t i = 0; i < count; ++i) {
+      auto [client, server] = testing::tcp_pair();
+      clients.push_back(std::move(client));
+      lines.push_back(spawn([s = std::move(server)]() mutable { return s.read_until("\n", 20'000); }));
+    }
+    // Of 3 to 6,000 bytes: what is left in the buffer at a wait is nothing, little and much.
+    const auto text = [](std::size_t i) { return std::string(1 + i * 150, static_cast<char>('!' + i)); };
+    for (std::size_t i = 0; i < count; ++i) clients[i].write_all(text(i));
+    for (int i = 0; i < 10; ++i) yield();
+    for (std::size_t i = 0; i < count; ++i) clients[i].write_all({text(i), "\n"});
+    for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(lines[i].get(), text(i) + text(i) + "\n");
+  });
+}
+
 TEST_P(Tcp, APortInUseIsAnErrorThatSaysWhatToDo) {
   run([] {
     listener first = listen(endpoint::loopback(0));

@@ -30,9 +30,10 @@ struct detached_stream {
   std::string buffered;  ///< what was received and not yet read; it comes before what the descriptor gives
 };
 
-/// A transport and a read buffer. Belongs to the loop it was made on: use on any other throws wrong_loop. One fiber may
-/// read while another writes. close() by one ends the waits of the others, and a stream must not be destroyed or
-/// assigned to while somebody waits in it (the program is ended with a message).
+/// A transport and a read buffer. A stream over a socket, and TLS over one, has a buffer only while something is in it:
+/// in a wait for bytes, all streams of a loop share a few. Belongs to the loop it was made on: use on any other throws
+/// wrong_loop. One fiber may read while another writes. close() by one ends the waits of the others, and a stream must
+/// not be destroyed or assigned to while somebody waits in it (the program is ended with a message).
 ///
 /// After a cancellation or timeout the stream is usable, and bytes_read() and bytes_written() tell what was moved.
 class stream {
@@ -199,6 +200,9 @@ class stream {
   std::size_t take_buffered(std::span<std::byte> to) noexcept;
   void put_back(std::span<const std::byte> bytes);
   void make_room(std::size_t at_first = 4096);
+  void borrow();
+  void settle();
+  [[nodiscard]] bool lends() const noexcept;
   std::size_t send(std::span<const std::span<const std::byte>> pieces, std::uint64_t before);
 
   // Who may touch what:
@@ -208,6 +212,9 @@ class stream {
   bool open_ = false;
   bool reading_ = false;
   bool writing_ = false;
+  bool tries_ = false;   // of the carrier
+  bool filled_ = false;  // the last read filled what it was given
+  bool exact_ = false;   // one that did was followed by one that found nothing
   std::unique_ptr<transport> carrier_;
   std::unique_ptr<char[]> buffer_;  // what was received and not yet read is [begin_, end_)
   std::size_t begin_ = 0;

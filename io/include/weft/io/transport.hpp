@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -56,6 +57,17 @@ class transport {
   /// Waits for bytes; gives how many, 0 at the end of the stream. `to` is not empty.
   /// Throws timed_out when the limit passes first, cancelled, stream_closed, error. Then no byte was taken.
   virtual std::size_t read_some(std::span<std::byte> to, wait_limit limit) = 0;
+
+  /// True when there are try_read() and wait_readable(), which read_some() is made of then. So whoever reads can choose
+  /// the buffer when the bytes are there, and no buffer lies idle in a wait. Always the same.
+  [[nodiscard]] virtual bool tries() const noexcept { return false; }
+  /// What is there at once: fills `to`, and from then on `more`, which may be empty. Gives how many bytes, 0 at the end
+  /// of the stream; nothing when it would have to wait. `to` is not empty. Throws error.
+  virtual std::optional<std::size_t> try_read(std::span<std::byte> /*to*/, std::span<std::byte> /*more*/) { return {}; }
+  /// False when it is known to have nothing, so that it is as well to wait first.
+  [[nodiscard]] virtual bool may_have_some() const noexcept { return true; }
+  /// Waits until try_read() may have something; may come back for nothing. Throws as read_some.
+  virtual void wait_readable(wait_limit& /*limit*/) {}
 
   /// Waits until it can take bytes; gives how many it took, at least 1. `from` has a piece, and none is empty.
   /// Throws as read_some. Then no byte was taken.
