@@ -1,9 +1,7 @@
 // TLS echo on weft: one fiber a connection.
 
-#include <array>
 #include <csignal>
 #include <cstddef>
-#include <span>
 #include <string>
 
 #include "../support/papers.h"
@@ -41,8 +39,10 @@ int main(int argc, char** argv) {
         const auto tls = identity();
         const auto echo = [&](weft::io::stream plain) {
           weft::io::stream s = weft::io::tls_accept(std::move(plain), tls);
-          std::array<std::byte, 16 * 1024> buffer;
-          while (const std::size_t n = s.read_some(buffer)) s.write_all(std::span(buffer).first(n));
+          while (const std::size_t n = s.fill()) {
+            s.write_all(s.buffered());
+            s.consume(n);
+          }
         };
         weft::io::signals stop{SIGTERM, SIGINT};
         weft::io::server server(weft::io::listen(weft::io::endpoint::loopback(given.port)), echo,

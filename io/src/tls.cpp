@@ -11,8 +11,11 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <exception>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -20,9 +23,11 @@
 #include "weft/error.hpp"
 #include "weft/waiter.hpp"
 
-// A connection is an SSL object between two memory BIOs. Ciphertext goes from the carrier into the one and from the
-// other to the carrier, on the fibers of whoever reads and writes. OpenSSL never waits, and no fiber is suspended
-// inside of it, so its thread-local queue of errors belongs to one call at a time.
+// A connection is an SSL object over a BIO of ours, which reads from the carrier and writes to it what can be read and
+// written at once, straight to and from OpenSSL's own buffers: as many copies and system calls as over OpenSSL's socket
+// BIO. What the carrier does not take is kept here. OpenSSL never waits, and no fiber is suspended inside of it, so its
+// thread-local queue of errors belongs to one call at a time. A carrier that cannot try is read by the fiber that
+// waits, and its ciphertext kept until OpenSSL asks for it.
 
 namespace weft::io {
 namespace {
@@ -42,6 +47,13 @@ constexpr auto shaking_hands = "shake hands with";
 constexpr std::size_t largest_record = 16 * 1024;  // what is inside
 // With what surrounds that (RFC 5246, 6.2.3), so that a full record takes one read.
 constexpr std::size_t room_to_receive = 5 + largest_record + 2048;
+
+// The queue has errors of earlier calls that nobody has looked at, by OpenSSL's other users. To empty it costs much, to
+// look little.
+void clear_errors() noexcept {
+  if (::ERR_peek_error() != 0) [[unlikely]]
+    ::ERR_clear_error();
+}
 
 std::error_code last_code() noexcept {
   const unsigned long code = ::ERR_peek_error();
@@ -213,6 +225,12 @@ class tls_transport final : public transport {
   void shake_hands();
 
   std::size_t read_some(std::span<std::byte> to, wait_limit limit) override;
+  [[nodiscard]] bool tries() const noexcept override { return tries_; }
+  std::optional<std::size_t> try_read(std::span<std::byte> to, std::span<std::byte> more) override;
+  [[nodiscard]] bool may_have_some() const noexcept override {
+    return fed_ < received_.size() || ::SSL_has_pending(ssl_.get()) == 1 || carrier_->may_have_some();
+  }
+  void wait_readable(wait_limit& limit) override;
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
   void shutdown_write() override;
   void close() noexcept override;
@@ -228,9 +246,17 @@ class tls_transport final : public transport {
   static int new_session(::SSL* ssl, ::SSL_SESSION* s) noexcept;
 
  private:
-  void receive(wait_limit limit, const char* operation);
-  void feed(std::span<const std::byte> bytes);
-  [[nodiscard]] bool gather();
+  // The BIO's.
+  static ::BIO_METHOD* method();
+  static int bio_read(::BIO* bio, char* to, std::size_t size, std::size_t* taken) noexcept;
+  static int bio_write(::BIO* bio, const char* from, std::size_t size, std::size_t* taken) noexcept;
+  static long bio_control(::BIO* bio, int what, long number, void* pointer) noexcept;
+  std::optional<std::size_t> pull(std::span<std::byte> to);
+  void push(std::span<const std::byte> from);
+
+  void await(wait_limit& limit, const char* operation);
+  void check_not_cut(const char* operation);
+  [[nodiscard]] bool gather() noexcept;
   void flush(wait_limit limit);
   bool flush_at_once();
   void discard_received() noexcept;
@@ -239,15 +265,18 @@ class tls_transport final : public transport {
   const std::shared_ptr<tls_context::state> context_;
   const std::string host_;
   const std::unique_ptr<transport> carrier_;
+  const bool tries_;
   const ssl_ptr ssl_;
-  ::BIO* in_ = nullptr;  // ssl_ owns both
-  ::BIO* out_ = nullptr;
-  std::unique_ptr<std::byte[]> received_;
+  std::vector<std::byte> received_;  // ciphertext that OpenSSL has not asked for yet: [fed_, size())
+  std::size_t fed_ = 0;
   std::vector<std::byte> sending_;  // ciphertext; what was sent of it is [0, sent_)
   std::size_t sent_ = 0;
-  bool flushing_ = false;  // a fiber waits in flush()
-  bool ready_ = false;     // hands were shaken, and nothing has gone wrong since
-  bool ended_ = false;     // close_notify was made
+  std::vector<std::byte> next_;  // what is to be sent after it
+  std::exception_ptr broken_;    // what the carrier threw in the BIO
+  bool cut_ = false;             // the carrier's stream has ended
+  bool flushing_ = false;        // a fiber waits in flush()
+  bool ready_ = false;           // hands were shaken, and nothing has gone wrong since
+  bool ended_ = false;           // close_notify was made
   bool closed_ = false;
 };
 
@@ -255,16 +284,18 @@ tls_transport::tls_transport(stream over, std::shared_ptr<tls_context::state> co
     : context_(std::move(context)),
       host_(std::move(host)),
       carrier_(detail::stream_access::release(over)),
-      ssl_(::SSL_new(context_->context.get())),
-      received_(new std::byte[room_to_receive]) {
-  bio_ptr in(::BIO_new(::BIO_s_mem()));
-  bio_ptr out(::BIO_new(::BIO_s_mem()));
-  if (!ssl_ || !in || !out) throw std::bad_alloc();
-  in_ = in.release();
-  out_ = out.release();
-  ::SSL_set_bio(ssl_.get(), in_, out_);
+      tries_(carrier_->tries()),
+      ssl_(::SSL_new(context_->context.get())) {
+  bio_ptr bio(::BIO_new(method()));
+  if (!ssl_ || !bio) throw std::bad_alloc();
+  ::BIO_set_data(bio.get(), this);
+  ::BIO_set_init(bio.get(), 1);
+  ::SSL_set_bio(ssl_.get(), bio.get(), bio.get());
+  (void)bio.release();
+  if (tries_) ::SSL_set_read_ahead(ssl_.get(), 1);  // a record in one read, not its head first
   SSL_set_app_data(ssl_.get(), this);
-  feed(std::as_bytes(std::span(over.buffered())));
+  const auto buffered = std::as_bytes(std::span(over.buffered()));
+  received_.assign(buffered.begin(), buffered.end());
   if (context_->server) {
     ::SSL_set_accept_state(ssl_.get());
     return;
@@ -293,33 +324,103 @@ int tls_transport::new_session(::SSL* ssl, ::SSL_SESSION* s) noexcept {
   }
 }
 
-// Puts ciphertext before OpenSSL.
-void tls_transport::feed(std::span<const std::byte> bytes) {
-  std::size_t taken = 0;
-  if (!bytes.empty() && (::BIO_write_ex(in_, bytes.data(), bytes.size(), &taken) != 1 || taken != bytes.size()))
-    throw std::bad_alloc();
+// --- the BIO ---
+
+::BIO_METHOD* tls_transport::method() {
+  static ::BIO_METHOD* const made = [] {
+    ::BIO_METHOD* const m = ::BIO_meth_new(::BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weft stream");
+    if (!m) throw std::bad_alloc();
+    ::BIO_meth_set_read_ex(m, &bio_read);
+    ::BIO_meth_set_write_ex(m, &bio_write);
+    ::BIO_meth_set_ctrl(m, &bio_control);
+    return m;
+  }();
+  return made;
 }
 
-void tls_transport::receive(wait_limit limit, const char* operation) {
-  const std::size_t n = carrier_->read_some(std::span(received_.get(), room_to_receive), limit);
-  if (n == 0) {
-    ready_ = false;
-    throw tls_error(tls_problem::truncated,
-                    {static_cast<int>(ERR_PACK(ERR_LIB_SSL, 0, SSL_R_UNEXPECTED_EOF_WHILE_READING)), tls_category()},
-                    operation, describe(), "the connection ended without close_notify: what came may not be all");
+int tls_transport::bio_read(::BIO* bio, char* to, std::size_t size, std::size_t* taken) noexcept {
+  auto& self = *static_cast<tls_transport*>(::BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  try {
+    if (const auto n = self.pull(std::as_writable_bytes(std::span(to, size)))) {
+      *taken = *n;
+      if (*n > 0) return 1;
+      self.cut_ = true;
+    }
+    BIO_set_retry_read(bio);  // at the end, too: who reads finds out why
+  } catch (...) {
+    self.broken_ = std::current_exception();
   }
-  feed(std::span(received_.get(), n));
+  return 0;
+}
+
+int tls_transport::bio_write(::BIO* bio, const char* from, std::size_t size, std::size_t* taken) noexcept {
+  auto& self = *static_cast<tls_transport*>(::BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  try {
+    self.push(std::as_bytes(std::span(from, size)));
+    *taken = size;
+    return 1;
+  } catch (...) {
+    self.broken_ = std::current_exception();
+    return 0;
+  }
+}
+
+long tls_transport::bio_control(::BIO*, int what, long, void*) noexcept { return what == BIO_CTRL_FLUSH ? 1 : 0; }
+
+// Ciphertext for OpenSSL: what is there. Nothing when one has to wait.
+std::optional<std::size_t> tls_transport::pull(std::span<std::byte> to) {
+  if (fed_ == received_.size()) return tries_ ? carrier_->try_read(to, {}) : std::nullopt;
+  const std::size_t n = std::min(to.size(), received_.size() - fed_);
+  std::memcpy(to.data(), received_.data() + fed_, n);
+  fed_ += n;
+  if (fed_ == received_.size()) {
+    fed_ = 0;
+    received_.clear();
+    if (tries_) received_.shrink_to_fit();  // it came before the handshake, and nothing else will
+  }
+  return n;
+}
+
+// Takes ciphertext from OpenSSL.
+void tls_transport::push(std::span<const std::byte> from) {
+  if (tries_ && !flushing_ && !gather()) from = from.subspan(carrier_->try_write(from));
+  next_.insert(next_.end(), from.begin(), from.end());
+}
+
+// Waits until OpenSSL may find something to read.
+void tls_transport::await(wait_limit& limit, const char* operation) {
+  check_not_cut(operation);
+  if (tries_) {
+    carrier_->wait_readable(limit);
+    return;
+  }
+  received_.resize(room_to_receive);
+  struct trim {
+    std::vector<std::byte>& of;
+    std::size_t n = 0;
+    ~trim() { of.resize(n); }
+  } got{received_};
+  got.n = carrier_->read_some(received_, limit);
+  cut_ = got.n == 0;
+}
+
+void tls_transport::check_not_cut(const char* operation) {
+  if (!cut_) return;
+  ready_ = false;
+  throw tls_error(tls_problem::truncated,
+                  {static_cast<int>(ERR_PACK(ERR_LIB_SSL, 0, SSL_R_UNEXPECTED_EOF_WHILE_READING)), tls_category()},
+                  operation, describe(), "the connection ended without close_notify: what came may not be all");
 }
 
 // True when there is ciphertext to be sent.
-bool tls_transport::gather() {
+bool tls_transport::gather() noexcept {
   if (sent_ < sending_.size()) return true;
   sent_ = 0;
-  sending_.resize(::BIO_ctrl_pending(out_));
-  std::size_t taken = 0;
-  if (!sending_.empty() && ::BIO_read_ex(out_, sending_.data(), sending_.size(), &taken) != 1) taken = 0;
-  sending_.resize(taken);
-  return taken > 0;
+  sending_.clear();
+  sending_.swap(next_);
+  return !sending_.empty();
 }
 
 void tls_transport::flush(wait_limit limit) {
@@ -347,6 +448,10 @@ bool tls_transport::flush_at_once() {
 
 void tls_transport::fail(const char* operation) {
   ready_ = false;
+  if (broken_) {
+    ::ERR_clear_error();
+    std::rethrow_exception(std::exchange(broken_, nullptr));
+  }
   const auto code = last_code();
   const unsigned long packed = ::ERR_peek_error();
   ::ERR_clear_error();
@@ -360,9 +465,9 @@ void tls_transport::fail(const char* operation) {
 }
 
 void tls_transport::shake_hands() {
-  const deadline until = context_->handshake == no_timeout ? deadline::never() : deadline::after(context_->handshake);
+  wait_limit until = context_->handshake == no_timeout ? deadline::never() : deadline::after(context_->handshake);
   for (;;) {
-    ::ERR_clear_error();
+    clear_errors();
     const int done = ::SSL_do_handshake(ssl_.get());
     const int why = done == 1 ? SSL_ERROR_NONE : ::SSL_get_error(ssl_.get(), done);
     if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ) fail(shaking_hands);
@@ -372,33 +477,44 @@ void tls_transport::shake_hands() {
     else
       flush(until);
     if (done == 1) break;
-    receive(until, shaking_hands);
+    await(until, shaking_hands);
   }
   ready_ = true;
 }
 
+std::optional<std::size_t> tls_transport::try_read(std::span<std::byte> to, std::span<std::byte> /*more*/) {
+  clear_errors();
+  std::size_t n = 0;
+  if (::SSL_read_ex(ssl_.get(), to.data(), to.size(), &n) == 1) return n;
+  const int why = ::SSL_get_error(ssl_.get(), 0);
+  if (why == SSL_ERROR_ZERO_RETURN) return 0;
+  if (why != SSL_ERROR_WANT_READ) fail(detail::reading);
+  check_not_cut(detail::reading);
+  return {};
+}
+
+void tls_transport::wait_readable(wait_limit& limit) {
+  // What a cancelled write has left, or OpenSSL wants to say by itself. To wait for room alone could be to wait for
+  // one who waits for us to read; so the way out is looked at now and then.
+  if (flush_at_once()) {
+    await(limit, detail::reading);
+    return;
+  }
+  constexpr auto now_and_then = std::chrono::milliseconds(20);
+  const deadline until = limit.start();
+  const deadline look_again = deadline::after(now_and_then);
+  try {
+    wait_limit sooner = std::min(until, look_again);
+    await(sooner, detail::reading);
+  } catch (const timed_out&) {
+    if (until <= look_again) throw;
+  }
+}
+
 std::size_t tls_transport::read_some(std::span<std::byte> to, wait_limit limit) {
   for (;;) {
-    ::ERR_clear_error();
-    std::size_t n = 0;
-    if (::SSL_read_ex(ssl_.get(), to.data(), to.size(), &n) == 1) return n;
-    const int why = ::SSL_get_error(ssl_.get(), 0);
-    if (why == SSL_ERROR_ZERO_RETURN) return 0;
-    if (why != SSL_ERROR_WANT_READ) fail(detail::reading);
-    // What a cancelled write has left, or OpenSSL wants to say by itself. To wait for room alone could be to wait for
-    // one who waits for us to read; so the way out is looked at now and then.
-    if (flush_at_once()) {
-      receive(limit, detail::reading);
-      continue;
-    }
-    constexpr auto now_and_then = std::chrono::milliseconds(20);
-    const deadline until = limit.start();
-    const deadline look_again = deadline::after(now_and_then);
-    try {
-      receive(std::min(until, look_again), detail::reading);
-    } catch (const timed_out&) {
-      if (until <= look_again) throw;
-    }
+    if (const auto n = tls_transport::try_read(to, {})) return *n;
+    tls_transport::wait_readable(limit);
   }
 }
 
@@ -414,7 +530,7 @@ std::size_t tls_transport::write_some(std::span<const std::span<const std::byte>
     }
     record = joined;
   }
-  ::ERR_clear_error();
+  clear_errors();
   std::size_t n = 0;
   if (::SSL_write_ex(ssl_.get(), record.data(), std::min(record.size(), largest_record), &n) != 1)
     fail(detail::writing);
