@@ -1,11 +1,15 @@
 // Sockets when the system calls below them go wrong, and clients that are slow or killed. system_calls.cpp makes the
 // faults; the library is the one that is shipped.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <fstream>
@@ -47,7 +51,8 @@ class Faults : public testing::WithSockets {
       body();
       run_others_until([&] { return inspect().size() == before; });
     });
-    for (const auto call : {faulty_call::receive, faulty_call::send, faulty_call::accept, faulty_call::epoll_add})
+    for (const auto call :
+         {faulty_call::receive, faulty_call::send, faulty_call::accept, faulty_call::epoll_add, faulty_call::connect})
       fail_calls(call, 0, 0, 0);
   }
 };
@@ -221,6 +226,79 @@ TEST_P(Faults, WhereNothingCanBeWatchedAWaitIsAnErrorAndTheStreamGoesOn) {
     yield();
     one.write_all("line\n");
     EXPECT_EQ(reading.get(), "line\n");
+  });
+}
+
+TEST_P(Faults, FilesAreSentOnABadDay) {
+  run([] {
+    const std::string sent = pattern(300'000);
+    const io::unique_fd file(::memfd_create("sent", MFD_CLOEXEC));
+    ASSERT_EQ(::write(file.get(), sent.data(), sent.size()), static_cast<ssize_t>(sent.size()));
+    auto [one, other] = testing::tcp_pair();
+    const faults bad(a_bad_day);
+    auto sending = spawn([&, &s = one] {
+      EXPECT_EQ(io::send_file(s, file.get(), 1000, sent.size()), sent.size() - 1000);
+      s.shutdown_write();
+    });
+    EXPECT_EQ(read_all(other), sent.substr(1000));
+    sending.get();
+    EXPECT_EQ(one.bytes_written(), sent.size() - 1000);
+    EXPECT_GT(faults::made(), 0U);
+  });
+}
+
+TEST_P(Faults, AnInterruptedConnectGoesOn) {
+  run([] {
+    io::listener l = io::listen(io::endpoint::loopback(0));
+    const faults bad({.interrupted = 2});
+    for (int i = 0; i < 30; ++i) {
+      stream one = io::connect(l.local());
+      stream other = l.accept();
+      one.write_all("here\n");
+      EXPECT_EQ(other.read_until("\n"), "here\n");
+    }
+  });
+}
+
+TEST_P(Faults, AConnectThatFailsIsAnErrorAndLeavesNothing) {
+  run([] {
+    io::listener l = io::listen(io::endpoint::loopback(0));
+    for (const int code : {ECONNREFUSED, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, ETIMEDOUT, EPERM, ENOBUFS}) {
+      fail_calls(faulty_call::connect, 0, 1, code);
+      const std::size_t before = testing::open_descriptors();
+      try {
+        (void)io::connect(l.local());
+        ADD_FAILURE() << "nothing failed";
+      } catch (const io::error& e) {
+        EXPECT_EQ(e.code().value(), code);
+        EXPECT_EQ(e.peer(), to_string(l.local()));
+      }
+      EXPECT_EQ(testing::open_descriptors(), before);
+    }
+    stream one = io::connect(l.local());
+    EXPECT_TRUE(l.accept().is_open());
+  });
+}
+
+TEST_P(Faults, WaitsForDescriptorsEndOnABadDay) {
+  run([] {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK), 0);
+    const io::unique_fd from(ends[0]);
+    const io::unique_fd to(ends[1]);
+    fail_calls(faulty_call::epoll_add, 0, 1, ENOMEM);
+    EXPECT_THROW(io::wait_readable(from.get()), io::error);
+    const faults bad(a_bad_day);
+    for (int i = 0; i < 100; ++i) {
+      auto waiting = spawn([&] { io::wait_readable(from.get()); });
+      yield();
+      while (::write(to.get(), "x", 1) != 1) io::wait_writable(to.get());
+      waiting.get();
+      char c = 0;
+      while (::read(from.get(), &c, 1) != 1) {
+      }
+      EXPECT_EQ(c, 'x');
+    }
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -33,7 +34,7 @@ struct plan {
   std::atomic<unsigned> count{0};
   std::atomic<int> code{0};
 };
-constinit std::array<plan, 4> plans;
+constinit std::array<plan, 5> plans;
 
 struct registered {
   std::atomic<int> epoll{-1};
@@ -199,6 +200,10 @@ long syscall(long number, ...) noexcept {
   const auto size = static_cast<std::size_t>(a[2]);
   if (number == SYS_recvfrom) return receive(static_cast<int>(a[0]), size, pass);
   if (number == SYS_sendto) return transmit(static_cast<int>(a[0]), size, pass);
+  if (number == SYS_epoll_pwait && happens(now.interrupted)) {
+    errno = EINTR;
+    return -1;
+  }
   return pass(size);
 }
 
@@ -248,6 +253,21 @@ ssize_t writev(int fd, const ::iovec* from, int count) {
     const first_pieces some(from, n, part);
     return WEFT_NEXT(writev)(fd, some.pieces.data(), static_cast<int>(some.count));
   });
+}
+
+ssize_t sendfile(int out, int in, ::off_t* offset, size_t size) noexcept {
+  return transmit(out, size, [&](std::size_t part) noexcept { return WEFT_NEXT(sendfile)(out, in, offset, part); });
+}
+
+int connect(int fd, const ::sockaddr* to, ::socklen_t size) {
+  if (const int code = planned(faulty_call::connect)) {
+    errno = code;
+    return -1;
+  }
+  const int done = WEFT_NEXT(connect)(fd, to, size);
+  if (done == 0 || errno != EINPROGRESS || !happens(now.interrupted)) return done;
+  errno = EINTR;
+  return -1;
 }
 
 int accept4(int fd, ::sockaddr* peer, ::socklen_t* size, int flags) {

@@ -12,13 +12,13 @@ namespace weft::testing {
 
 /// One call in so many on sockets and pipes; 0: none.
 struct fault_rates {
-  unsigned interrupted = 0;  ///< EINTR: nothing was done
+  unsigned interrupted = 0;  ///< EINTR: nothing was done, but that a connect() goes on
   unsigned not_ready = 0;    ///< EAGAIN: nothing was done
   unsigned partial = 0;      ///< a drawn part is moved
   unsigned accepts = 0;      ///< accept4() fails in one of the ways that accept(2) lists
 };
 
-enum class faulty_call : std::uint8_t { receive, send, accept, epoll_add };
+enum class faulty_call : std::uint8_t { receive, send, accept, epoll_add, connect };
 
 /// While it lives. One at a time.
 class faults {
