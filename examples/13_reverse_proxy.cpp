@@ -1,9 +1,10 @@
 // A reverse proxy: takes HTTPS from clients and passes each request on to one of several HTTP servers.
 //
 // Run it: build/dev/examples/13_reverse_proxy --certificates cert.pem --key key.pem --port 8443
-//             --upstreams 127.0.0.1:8080,127.0.0.1:8081
-//         (port 0 takes any free one; also --health PATH, --health-ms, --answer-ms, --silence-ms and --grace-ms;
-//         without certificates it takes HTTP)
+//             --upstreams 127.0.0.1:8081,127.0.0.1:8082 --health /hello
+//         before two of 10_http_server with --port 8081 and 8082
+//         (port 0 takes any free one; also --health-ms, --answer-ms, --silence-ms and --grace-ms; without
+//         certificates it takes HTTP)
 //
 //     openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -keyout key.pem -out cert.pem
 //     curl -k https://localhost:8443/hello
