@@ -54,6 +54,8 @@ class Chat(unittest.TestCase):
             self.assertTrue(member.rest().endswith(b"the room is closed\n"))
         self.assertIn("stopped: 2 members came, ", said)
         self.assertNotIn("weft:", said)
+        one.socket.close()
+        two.socket.close()
 
     def test_tells_the_slow_what_they_missed(self):
         slow, quick = join(self.lines, "slow"), join(self.lines, "quick")
@@ -119,11 +121,11 @@ class Chat(unittest.TestCase):
     def test_many_frames_of_both_sides_do_not_mix(self):
         async def talk():
             browsers = [await websockets.connect(f"ws://127.0.0.1:{self.web}/chat") for _ in range(4)]
-            for i, browser in enumerate(browsers):
+            for i, browser in enumerate(browsers):  # one after the other: who came before us we do not hear of
                 await browser.send(f"b{i}")
-            for browser in browsers:
-                while await browser.recv() != "b3 came":
-                    pass
+                for there in browsers[:i + 1]:
+                    while await asyncio.wait_for(there.recv(), example.PATIENCE) != f"b{i} came":
+                        pass
 
             async def say(browser):
                 for k in range(50):
