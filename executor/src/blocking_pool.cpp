@@ -39,8 +39,13 @@ class crew : public std::enable_shared_from_this<crew> {
     ++threads_;
     // A thread is scheduled as the one that made it: those of the CPU pool have a loop make it.
     if (tl_cpu_thread) {
-      lock.unlock();
-      growth::ask(shared_from_this());
+      try {
+        growth::ask(shared_from_this());
+      } catch (...) {
+        --threads_;
+        queue_.pop_back();
+        throw;
+      }
       return;
     }
     if (grow()) return;
@@ -101,7 +106,7 @@ class crew : public std::enable_shared_from_this<crew> {
     try {
       std::thread([self = shared_from_this()] { self->run(); }).detach();  // counted in threads_, awaited in end()
       return true;
-    } catch (const std::system_error&) {
+    } catch (...) {  // no thread, or no memory for one
       return --threads_ > 0;
     }
   }
