@@ -200,8 +200,12 @@ void descriptor::close() noexcept {
     ::close(std::exchange(fd_, -1));
     return;
   }
-  const waker reader = watch_->in.waiting;
-  const waker writer = watch_->out.waiting;
+  waker reader;
+  waker writer;
+  if (weft::detail::this_loop_token() == watch_->loop) {  // off its loop nobody waits, and an edge may be coming
+    reader = watch_->in.waiting;
+    writer = watch_->out.waiting;
+  }
   release(true);
   fd_ = -1;
   reader.wake();
