@@ -90,8 +90,8 @@ TEST_P(Tcp, NoByteIsLostWhereAReadAsksForMoreThanItWasGivenRoomFor) {
       std::vector<char> room(1000);
       while (const std::size_t n = server.read_some(std::span(room))) server.write_all({room.data(), n});
     });
-    for (const std::size_t size :
-         {1000, 1000, 1000, 1001, 1000, 1000, 1063, 1064, 1000, 1000, 1065, 5000, 1000, 1, 1000}) {
+    for (const std::size_t size : std::initializer_list<std::size_t>{1000, 1000, 1000, 1001, 1000, 1000, 1063, 1064,
+                                                                     1000, 1000, 1065, 5000, 1000, 1, 1000}) {
       const std::string sent = pattern(size);
       std::string got(size, '\0');
       client.write_all(sent);
