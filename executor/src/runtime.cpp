@@ -88,6 +88,8 @@ void runtime_core::claim_process(runtime_core* self) {
 runtime_core::runtime_core(config c) : config_(std::move(c)) {
   validate(config_);
   claim_process(this);
+  // Asked for the first time in a process with threads, the kernel takes 10 to 25 ms to answer; so not on a loop.
+  (void)can_fence_all_threads();
   try {
     for (unsigned i = 0; i < config_.loops; ++i)
       loops_.push_back(std::make_unique<loop_core>(*this, i, std::make_unique<asio_driver>(), config_.stack_size,
