@@ -67,9 +67,9 @@ class Loads(unittest.TestCase):
         self.refuses("no HTTP", "http", after_three(b"hello\r\n\r\n"))
 
     def test_a_wrong_small_or_heavy_answer_is_refused(self):
-        options = ("--kinds", "1", "--connections", "1", "--heavy", "1")
-        self.refuses("heavy answer is wrong", "mixed", lambda data, _: data, *options)
-        self.refuses("small answer is wrong", "mixed", lambda data, _: bytes(16), *options)
+        options = ("--kinds", "1", "--connections", "1")
+        self.refuses("heavy answer is wrong", "mixed", lambda data, _: data, *options, "--heavy", "1")
+        self.refuses("small answer is wrong", "mixed", lambda data, _: bytes(16), *options, "--heavy", "0")
 
 
 if __name__ == "__main__":
