@@ -24,6 +24,8 @@
 #endif
 #if defined(WEFT_TSAN)
 #include <sanitizer/tsan_interface.h>
+
+#include <cstring>
 #endif
 #if defined(WEFT_VALGRIND)
 #include <valgrind/valgrind.h>
@@ -89,6 +91,10 @@ inline void before_switch([[maybe_unused]] stack_notes& from, [[maybe_unused]] s
   __sanitizer_start_switch_fiber(&from.fake, to.bottom, to.size);
 #endif
 #if defined(WEFT_TSAN)
+  // A signal that interrupts a fiber is kept in TSan's notes of that fiber until it calls a function that TSan
+  // intercepts. If it parked before, its handler might never run: so it calls one now.
+  static std::size_t (*volatile intercepted)(const char*) = std::strlen;
+  (void)intercepted("");
   __tsan_switch_to_fiber(to.fiber, 0);
 #endif
 }
