@@ -212,6 +212,22 @@ void descriptor::close() noexcept {
   writer.wake();
 }
 
+unique_fd descriptor::detach() noexcept {
+  waker reader;
+  waker writer;
+  if (watch_) {
+    reader = watch_->in.waiting;
+    writer = watch_->out.waiting;
+    release(false);
+  }
+  unique_fd fd(std::exchange(fd_, -1));
+  reader.wake();
+  writer.wake();
+  return fd;
+}
+
+bool descriptor::is_here() const noexcept { return !watch_ || weft::detail::this_loop_token() == watch_->loop; }
+
 void descriptor::leave_loop() noexcept {
   if (watch_) release(false);
 }

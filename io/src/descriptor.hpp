@@ -79,11 +79,10 @@ class descriptor {
   void close() noexcept;
   /// Forgets its loop. Nobody waits.
   void leave_loop() noexcept;
-  /// Gives it away. Nobody waits; on its loop.
-  [[nodiscard]] unique_fd detach() noexcept {
-    leave_loop();
-    return unique_fd(std::exchange(fd_, -1));
-  }
+  /// Gives it away. Those who wait come back with `closed`. On its loop.
+  [[nodiscard]] unique_fd detach() noexcept;
+  /// True on its loop, and where it has none yet.
+  [[nodiscard]] bool is_here() const noexcept;
 
  private:
   void attach(std::uint32_t events);

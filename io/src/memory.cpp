@@ -5,6 +5,7 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <vector>
 
@@ -80,6 +81,14 @@ struct pipe {
     size += n;
     return n;
   }
+  void put_more(std::span<const std::byte> from) {
+    std::vector<std::byte> larger(size + from.size());
+    const std::size_t n = take(larger.data(), size);
+    std::memcpy(larger.data() + n, from.data(), from.size());
+    ring = std::move(larger);
+    begin = 0;
+    size = ring.size();
+  }
 };
 
 struct two_pipes {
@@ -152,6 +161,18 @@ class memory_transport final : public transport {
     closed_ = true;
     end(out_, &pipe::ended);
     end(in_, &pipe::broken);
+  }
+
+  // What there is no room for is taken all the same: nothing comes after it.
+  void close_after(std::span<const std::byte> last) noexcept override {
+    last = last.subspan(try_write(last));
+    try {
+      const std::lock_guard lock(out_.mutex);
+      if (!last.empty() && !closed_ && !out_.broken && !out_.ended) out_.put_more(last);
+    } catch (const std::bad_alloc&) {
+      // It is lost.
+    }
+    close();
   }
 
   void leave_loop() override {}

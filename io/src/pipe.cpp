@@ -204,7 +204,11 @@ std::unique_ptr<transport> open_standard(int fd, std::string name) {
   }
   unique_fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
   if (!copy) detail::throw_errno("open", name);
-  if (S_ISSOCK(what.st_mode)) return std::make_unique<detail::socket_transport>(std::move(copy), std::move(name));
+  if (S_ISSOCK(what.st_mode)) {
+    auto socket = std::make_unique<detail::socket_transport>(std::move(copy), std::move(name));
+    (void)socket->native_handle();  // it is not ours alone
+    return socket;
+  }
   return std::make_unique<threaded_transport>(std::move(copy), std::move(name));
 }
 

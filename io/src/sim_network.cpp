@@ -85,6 +85,7 @@ struct side {
   std::size_t host = 0;
   endpoint address;
   bool closed = false;
+  time_point deaf_until{};  ///< what comes to the closed one before is not answered
   time_point breaks_at = never;
   int code = 0;
   waker reader;
@@ -183,6 +184,8 @@ struct connection {
       l.flying.pop_front();
       if (s.bytes.empty()) {
         l.end_came = true;
+      } else if (sides[1 - i].closed && s.arrives < sides[1 - i].deaf_until) {
+        l.under_way -= s.bytes.size();
       } else if (sides[1 - i].closed || sides[1 - i].breaks_at <= s.arrives) {
         if (net->held_since(sides[1 - i].host, sides[i].host) == never) {
           note(1 - i, "resets, for it is gone");
@@ -229,6 +232,12 @@ struct connection {
     if (bytes.empty()) l.end_sent = true;
     l.flying.push_back({now, l.last_arrival, std::move(bytes)});
     std::exchange(sides[1 - i].reader, {}).wake();
+  }
+
+  void forget_received(std::size_t i) noexcept {
+    lanes[i].under_way -= lanes[i].unread();
+    lanes[i].received.clear();
+    lanes[i].taken = 0;
   }
 
   // Tells the other side that this one is no more; what is under way to it is lost.
@@ -283,8 +292,8 @@ class sim_transport final : public transport {
         std::exchange(theirs().writer, {}).wake();
         return n;
       }
+      if (in.end_came) return 0;  // as of Linux: a reset that follows the end takes nothing back
       if (c.is_broken(i_)) throw_code(mine().code, "read from", describe());
-      if (in.end_came) return 0;
       wait(mine().reader, wait_kind::readable, limit, "read from");
     }
   }
@@ -322,6 +331,18 @@ class sim_transport final : public transport {
     end();
   }
 
+  std::size_t try_write(std::span<const std::byte> from) noexcept override {
+    connection& c = *connection_;
+    lane& out = c.lanes[i_];
+    if (!in_simulation() || mine().closed || out.end_sent || from.empty()) return 0;
+    c.settle();
+    const std::size_t window = c.way(i_).options.window;
+    if (c.is_broken(i_) || out.under_way >= window) return 0;
+    const std::size_t n = std::min(from.size(), window - out.under_way);
+    put(from.first(n));
+    return n;
+  }
+
   void close() noexcept override {
     if (mine().closed) return;
     connection& c = *connection_;
@@ -330,11 +351,20 @@ class sim_transport final : public transport {
     mine().wake();
     if (!in_simulation()) return;  // it is over: nobody waits
     if (c.is_broken(i_)) return;
-    if (c.lanes[1 - i_].unread() > 0)
-      c.send_reset(i_);
-    else
-      end();
+    end();
+    c.forget_received(1 - i_);
     std::exchange(theirs().writer, {}).wake();
+  }
+
+  // What there is no room for is taken all the same: nothing comes after it.
+  void close_after(std::span<const std::byte> last) noexcept override {
+    connection& c = *connection_;
+    if (in_simulation() && !mine().closed) {
+      c.settle();
+      if (!last.empty() && !c.is_broken(i_) && !c.lanes[i_].end_sent) put(last);
+      mine().deaf_until = weft::clock::now() + 5s;
+    }
+    close();
   }
 
   void leave_loop() override {}
@@ -350,6 +380,11 @@ class sim_transport final : public transport {
 
   static std::size_t part_of(std::size_t n, const link& w) {
     return w.options.cuts ? static_cast<std::size_t>(1 + sim::draw(n)) : n;
+  }
+
+  void put(std::span<const std::byte> bytes) {
+    connection_->note(i_, std::to_string(bytes.size()) + " bytes");
+    connection_->send(i_, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
 
   void end() {
@@ -577,10 +612,8 @@ void simulated_host::crash() const {
       if (c.sides[i].host != index_) continue;
       c.settle();
       c.break_at(i, clock::now(), ENETDOWN);
-      detail::lane& in = c.lanes[1 - i];
-      in.under_way -= in.unread();
-      in.received.clear();
-      in.taken = 0;
+      c.forget_received(1 - i);
+      c.lanes[1 - i].end_came = false;
       c.lanes[i].flying.clear();
     }
   });
@@ -660,7 +693,9 @@ void simulated_network::heal(const simulated_host& a, const simulated_host& b) {
 }
 
 void simulated_network::reset(const stream& s) {
-  auto* t = dynamic_cast<detail::sim_transport*>(detail::stream_access::carrier(s));
+  transport* carrier = detail::stream_access::carrier(s);
+  while (carrier && carrier->below()) carrier = carrier->below();
+  auto* t = dynamic_cast<detail::sim_transport*>(carrier);
   if (!t) throw std::invalid_argument("simulated_network::reset(): " + s.describe() + " is no simulated connection");
   t->reset();
 }

@@ -1,6 +1,7 @@
 #include "socket.hpp"
 
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -9,11 +10,16 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <vector>
 
 #include "sockaddr.hpp"
 #include "weft/error.hpp"
 #include "weft/io/error.hpp"
+#include "weft/spawn.hpp"
+#include "weft/this_fiber.hpp"
 
 namespace weft::io::detail {
 namespace {
@@ -123,6 +129,7 @@ std::optional<std::size_t> socket_transport::try_read(std::span<std::byte> to, s
       const auto taken = static_cast<std::size_t>(n);
       const std::size_t room = peer_ ? to.size() + more.size() : to.size();
       if (taken > 0 && taken < room && !stopped) socket_.took_all();
+      if (taken == 0) ended_ = true;
       return taken;
     }
     if (errno == EINTR) continue;
@@ -162,6 +169,86 @@ std::size_t socket_transport::write_some(std::span<const std::span<const std::by
 std::size_t socket_transport::try_write(std::span<const std::byte> from) noexcept {
   const ssize_t n = from.empty() ? 0 : transmit(socket_.fd(), from.data(), from.size());
   return n > 0 ? static_cast<std::size_t>(n) : 0;
+}
+
+// --- the end ---
+
+// The system answers the close of a socket with unread bytes by a reset, which drops what was written and is not sent
+// yet (RFC 1122, 4.2.2.13), or makes an error of the end. What comes after the close is answered so, too: that is the
+// other side's to wait for, with stream::finish().
+void socket_transport::discard_received() noexcept {
+  constexpr int most = 64;  // for one who sends as fast as this reads
+  std::array<std::byte, 8192> some;
+  const int fd = socket_.fd();
+  for (int i = 0, unread = 0; i < most && ::ioctl(fd, FIONREAD, &unread) == 0 && unread > 0; ++i) {
+    const auto n = static_cast<std::size_t>(unread);
+    // TCP drops them without a copy (tcp(7)).
+    const ssize_t dropped = peer_ ? ::syscall(SYS_recvfrom, fd, nullptr, n, MSG_DONTWAIT | MSG_TRUNC, nullptr, nullptr)
+                                  : receive(fd, some.data(), std::min(n, some.size()));
+    if (dropped == 0 || (dropped < 0 && errno != EINTR && !would_wait(errno))) return;
+  }
+}
+
+void socket_transport::close() noexcept {
+  if (socket_.fd() < 0) return;
+  if (!ended_ && !shared_) discard_received();
+  socket_.close();
+}
+
+namespace {
+
+constexpr auto longest_end = std::chrono::seconds(5);
+constexpr unsigned most_ends = 1000;
+constinit std::atomic<unsigned> ends_under_way{0};
+
+// A socket that nobody has any more: sends what is left, and waits for the other side to end, too.
+class ending {
+ public:
+  ending(unique_fd fd, const endpoint& peer, std::span<const std::byte> last)
+      : socket_(peer ? std::make_unique<socket_transport>(std::move(fd), peer)
+                     : std::make_unique<socket_transport>(std::move(fd), "one who was left")),
+        last_(last.begin(), last.end()) {}
+
+  void operator()() {
+    const deadline until = deadline::after(longest_end);
+    try {
+      for (std::span<const std::byte> rest = last_; !rest.empty();)
+        rest = rest.subspan(socket_->write_some(std::span(&rest, 1), until));
+      socket_->shutdown_write();
+      std::array<std::byte, 4096> some;
+      while (socket_->read_some(some, until) > 0) checkpoint();
+    } catch (const std::exception&) {  // it took too long, or is broken
+    }
+  }
+
+ private:
+  struct count {
+    count() noexcept { ends_under_way.fetch_add(1, std::memory_order_relaxed); }
+    count(count&& other) noexcept : mine(std::exchange(other.mine, false)) {}
+    count& operator=(count&&) = delete;
+    ~count() {
+      if (mine) ends_under_way.fetch_sub(1, std::memory_order_relaxed);
+    }
+    bool mine = true;
+  };
+
+  count counted_;
+  std::unique_ptr<socket_transport> socket_;
+  std::vector<std::byte> last_;
+};
+
+}  // namespace
+
+void socket_transport::close_after(std::span<const std::byte> last) noexcept {
+  last = last.subspan(try_write(last));
+  if (socket_.fd() >= 0 && socket_.is_here() && ends_under_way.load(std::memory_order_relaxed) < most_ends) {
+    try {
+      (void)spawn(detached, {.name = "io: end of a stream"}, ending(socket_.detach(), peer_, last));
+    } catch (...) {
+      // No memory, or a runtime that ends: what is not sent is lost.
+    }
+  }
+  close();
 }
 
 void socket_transport::shutdown_write() {

@@ -32,6 +32,7 @@ class socket_transport final : public transport {
   socket_transport(unique_fd socket, const endpoint& peer) noexcept : socket_(std::move(socket)), peer_(peer) {}
   /// The same for one that has no endpoint; `name` is for describe().
   socket_transport(unique_fd socket, std::string name) noexcept : socket_(std::move(socket)), name_(std::move(name)) {}
+  ~socket_transport() override { socket_transport::close(); }
 
   /// To its peer, an endpoint. Throws cancelled, error.
   void connect(deadline until);
@@ -44,19 +45,27 @@ class socket_transport final : public transport {
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
   std::size_t try_write(std::span<const std::byte> from) noexcept override;
   void shutdown_write() override;
-  void close() noexcept override { socket_.close(); }
+  void close() noexcept override;
+  void close_after(std::span<const std::byte> last) noexcept override;
   void leave_loop() override { socket_.leave_loop(); }
   [[nodiscard]] std::string describe() const override { return peer_ ? to_string(peer_) : name_; }
   [[nodiscard]] endpoint peer() const override { return peer_; }
   [[nodiscard]] endpoint local() const override;
-  [[nodiscard]] int native_handle() noexcept override { return socket_.fd(); }
+  [[nodiscard]] int native_handle() noexcept override {
+    shared_ = true;
+    return socket_.fd();
+  }
   unique_fd detach() override { return socket_.detach(); }
   [[nodiscard]] descriptor* plain_descriptor() noexcept override { return &socket_; }
 
  private:
+  void discard_received() noexcept;
+
   descriptor socket_;
   const endpoint peer_;
   const std::string name_;
+  bool ended_ = false;   // a read came to the end
+  bool shared_ = false;  // others may have the descriptor, and what it has received
 };
 
 /// A listening socket.

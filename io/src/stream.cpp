@@ -13,6 +13,7 @@
 #include "stream_access.hpp"
 #include "weft/error.hpp"
 #include "weft/loop.hpp"
+#include "weft/timeout.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::io {
@@ -134,6 +135,26 @@ void stream::close() {
   open_ = false;
   begin_ = end_ = 0;
   if (carrier_) carrier_->close();
+}
+
+bool stream::finish(std::chrono::nanoseconds longest) {
+  detail::stream_access::check_idle(*this, "finish");
+  struct last {
+    stream& s;
+    ~last() { s.close(); }
+  } const closed{*this};
+  begin_ = end_ = 0;
+  read_timeout(no_timeout);
+  try {
+    return move_on_after(longest, [this] {
+      shutdown_write();
+      std::array<std::byte, 4096> some;
+      while (read_some(some) > 0) {
+      }
+    });
+  } catch (const error&) {
+    return false;
+  }
 }
 
 void stream::move_to(unsigned loop) {

@@ -5,7 +5,6 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -233,7 +232,8 @@ class tls_transport final : public transport {
   void wait_readable(wait_limit& limit) override;
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
   void shutdown_write() override;
-  void close() noexcept override;
+  void close() noexcept override { end({}, false); }
+  void close_after(std::span<const std::byte> last) noexcept override { end(last, true); }
   void leave_loop() override { carrier_->leave_loop(); }
   [[nodiscard]] std::string describe() const override {
     return host_.empty() ? carrier_->describe() : host_ + " (" + carrier_->describe() + ")";
@@ -241,6 +241,7 @@ class tls_transport final : public transport {
   [[nodiscard]] endpoint peer() const override { return carrier_->peer(); }
   [[nodiscard]] endpoint local() const override { return carrier_->local(); }
   [[nodiscard]] int native_handle() noexcept override { return carrier_->native_handle(); }
+  [[nodiscard]] transport* below() noexcept override { return carrier_.get(); }
   [[nodiscard]] tls_facts facts() const;
 
   static int new_session(::SSL* ssl, ::SSL_SESSION* s) noexcept;
@@ -259,7 +260,8 @@ class tls_transport final : public transport {
   [[nodiscard]] bool gather() noexcept;
   void flush(wait_limit limit);
   bool flush_at_once();
-  void discard_received() noexcept;
+  void end(std::span<const std::byte> last, bool patient) noexcept;
+  [[nodiscard]] bool expects_tickets() const noexcept;
   [[noreturn]] void fail(const char* operation);
 
   const std::shared_ptr<tls_context::state> context_;
@@ -276,6 +278,8 @@ class tls_transport final : public transport {
   bool cut_ = false;             // the carrier's stream has ended
   bool flushing_ = false;        // a fiber waits in flush()
   bool ready_ = false;           // hands were shaken, and nothing has gone wrong since
+  bool refused_ = false;         // an alert tells them why, or is to
+  bool heard_ = false;           // something came after the handshake
   bool ended_ = false;           // close_notify was made
   bool closed_ = false;
 };
@@ -455,6 +459,7 @@ void tls_transport::fail(const char* operation) {
   const auto code = last_code();
   const unsigned long packed = ::ERR_peek_error();
   ::ERR_clear_error();
+  refused_ = true;
   (void)flush_at_once();  // the alert that tells them
   const long verified = ::SSL_get_verify_result(ssl_.get());
   const bool of_ssl = ERR_GET_LIB(packed) == ERR_LIB_SSL;
@@ -485,7 +490,10 @@ void tls_transport::shake_hands() {
 std::optional<std::size_t> tls_transport::try_read(std::span<std::byte> to, std::span<std::byte> /*more*/) {
   clear_errors();
   std::size_t n = 0;
-  if (::SSL_read_ex(ssl_.get(), to.data(), to.size(), &n) == 1) return n;
+  if (::SSL_read_ex(ssl_.get(), to.data(), to.size(), &n) == 1) {
+    heard_ = true;
+    return n;
+  }
   const int why = ::SSL_get_error(ssl_.get(), 0);
   if (why == SSL_ERROR_ZERO_RETURN) return 0;
   if (why != SSL_ERROR_WANT_READ) fail(detail::reading);
@@ -551,30 +559,39 @@ void tls_transport::shutdown_write() {
   carrier_->shutdown_write();
 }
 
-void tls_transport::close() noexcept {
-  if (std::exchange(closed_, true)) return;
-  try {
-    ::ERR_clear_error();
-    if (ready_ && !flushing_) {
-      if (!std::exchange(ended_, true)) ::SSL_shutdown(ssl_.get());
-      (void)flush_at_once();
-    }
-  } catch (...) {
-    // It is a courtesy.
-  }
-  ::ERR_clear_error();
-  discard_received();
-  carrier_->close();
+// A server of TLS 1.3 sends tickets unasked. Those that come to a closed socket are answered by a reset, which drops
+// what a client that never reads has written. They come before all else, if they come.
+bool tls_transport::expects_tickets() const noexcept {
+  const bool ended = cut_ || (::SSL_get_shutdown(ssl_.get()) & SSL_RECEIVED_SHUTDOWN) != 0;
+  return !context_->server && !heard_ && !ended && ::SSL_version(ssl_.get()) == TLS1_3_VERSION;
 }
 
-// A client that only writes has not read the tickets that a server of TLS 1.3 sends unasked, and TCP answers the close
-// of a socket with unread bytes by a reset, which drops what was written and is not sent yet.
-void tls_transport::discard_received() noexcept {
-  constexpr int most = 16;
-  std::array<std::byte, 4096> some;
-  const int fd = carrier_->native_handle();
-  for (int i = 0; fd >= 0 && i < most; ++i)
-    if (::recv(fd, some.data(), some.size(), MSG_DONTWAIT) <= 0) return;
+void tls_transport::end(std::span<const std::byte> last, bool patient) noexcept {
+  if (std::exchange(closed_, true)) return;
+  std::vector<std::byte> rest;
+  try {
+    ::ERR_clear_error();
+    if (flushing_) {
+      // A write is broken off, and they are to know: no close_notify.
+      patient = false;
+    } else if (ready_) {
+      std::size_t n = 0;
+      if (!last.empty() && !ended_) (void)::SSL_write_ex(ssl_.get(), last.data(), last.size(), &n);
+      if (!std::exchange(ended_, true)) (void)::SSL_shutdown(ssl_.get());
+      patient = patient || expects_tickets();
+    }
+    if ((ready_ || refused_) && !flushing_ && !flush_at_once()) {
+      rest.assign(sending_.begin() + static_cast<std::ptrdiff_t>(sent_), sending_.end());
+      rest.insert(rest.end(), next_.begin(), next_.end());
+    }
+  } catch (...) {
+    // No memory: they take it for cut.
+  }
+  ::ERR_clear_error();
+  if (rest.empty() && !patient)
+    carrier_->close();
+  else
+    carrier_->close_after(rest);
 }
 
 tls_facts tls_transport::facts() const {

@@ -217,13 +217,27 @@ TEST(SimNetwork, AResetIsToldToTheOtherSideUnlessTheLinkIsCut) {
   });
 }
 
-TEST(SimNetwork, ClosingWithSomethingUnreadIsAReset) {
+TEST(SimNetwork, WhatComesAfterACloseDropsWhatIsUnderWay) {
   simulate([] {
-    two_hosts t;
+    two_hosts t({.min_latency = 2ms, .max_latency = 2ms, .bytes_per_second = 100'000});
     t.other.write_all("unread");
-    sleep_for(1s);
+    t.one.write_all(pattern(1000));  // it takes 10 ms to get there
     t.one.close();
     EXPECT_EQ(code_of([&] { read_all(t.other); }), std::errc::connection_reset);
+    EXPECT_LT(t.other.bytes_read(), 1000U);
+  });
+}
+
+TEST(SimNetwork, FinishWaitsForWhatIsUnderWay) {
+  simulate([] {
+    two_hosts t({.min_latency = 2ms, .max_latency = 2ms, .bytes_per_second = 100'000});
+    t.other.write_all("unread");
+    t.one.write_all(pattern(1000));
+    auto finished = spawn([&] { return t.one.finish(); });
+    EXPECT_EQ(read_all(t.other), pattern(1000));
+    t.other.write_all("more");
+    t.other.close();
+    EXPECT_TRUE(finished.get());
   });
 }
 

@@ -42,6 +42,8 @@ enum class flaw : std::uint8_t {
   close_wakes_nobody,
   close_comes_late,
   keeps_the_last_write,
+  loses_what_does_not_fit,
+  resets_where_something_is_unread,
   a_reset_is_an_end,
   a_reset_is_silent_to_writers,
   has_another_code,
@@ -49,14 +51,21 @@ enum class flaw : std::uint8_t {
   has_no_name,
 };
 
+// One direction, as both ends know it.
+struct way {
+  std::size_t written = 0;
+  std::size_t read = 0;
+  bool broken = false;
+};
+
 // A memory stream with a flaw.
 class flawed final : public transport {
  public:
-  flawed(flaw f, stream inner, std::shared_ptr<bool> broken) noexcept
-      : flaw_(f), inner_(detail::stream_access::release(inner)), broken_(std::move(broken)) {}
+  flawed(flaw f, stream inner, std::shared_ptr<way> in, std::shared_ptr<way> out) noexcept
+      : flaw_(f), inner_(detail::stream_access::release(inner)), in_(std::move(in)), out_(std::move(out)) {}
 
   void break_off() noexcept {
-    *broken_ = true;
+    in_->broken = out_->broken = true;
     inner_->close();
   }
 
@@ -70,13 +79,14 @@ class flawed final : public transport {
     } catch (const stream_closed&) {
       if (!has(flaw::close_is_an_end)) throw;
     }
-    if (n == 0 && *broken_ && !has(flaw::a_reset_is_an_end)) fail(ECONNRESET, "read from");
+    if (n == 0 && in_->broken && !has(flaw::a_reset_is_an_end)) fail(ECONNRESET, "read from");
     if (n == 0) {
       ended_ = true;
       if (has(flaw::ends_with_an_error)) fail(EIO, "read from");
     }
     if (has(flaw::waits_after_a_read)) sleep_for(1us);
     count_ += n;
+    in_->read += n;
     if (count_ > 700 && n > 1 && has(flaw::drops_a_byte)) return n - 1;
     if (count_ > 700 && n < to.size() && has(flaw::doubles_a_byte)) {
       to[n] = to[n - 1];
@@ -88,7 +98,7 @@ class flawed final : public transport {
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override {
     stay();
     if (has(flaw::never_times_a_write)) limit = no_timeout;
-    if (*broken_) {
+    if (out_->broken) {
       if (has(flaw::a_reset_is_silent_to_writers)) {
         sleep_for(1ms);
         return from.front().size();
@@ -102,12 +112,20 @@ class flawed final : public transport {
       kept_.push_back(from.front().front());
       return 1;
     }
+    write_late(limit);
+    if (has(flaw::loses_what_does_not_fit) && !shut_) {
+      const auto taken = from.front().first(std::min<std::size_t>(from.front().size(), 100));
+      const auto rest = taken.subspan(inner_->try_write(taken));
+      late_.assign(rest.begin(), rest.end());
+      return taken.size();
+    }
     try {
       n = inner_->write_some(from, limit);
     } catch (const error& e) {
       if (has(flaw::has_another_code)) fail(EIO, "write to");
       throw;
     }
+    out_->written += n;
     if (has(flaw::forgets_later_pieces) && n == from.front().size()) {
       n = 0;
       for (const auto& piece : from) n += piece.size();
@@ -119,11 +137,14 @@ class flawed final : public transport {
 
   void shutdown_write() override {
     shut_ = true;
+    write_late(no_timeout);
     if (has(flaw::ends_both_halves)) inner_->close();
     if (!has(flaw::ends_neither_half)) inner_->shutdown_write();
   }
   void close() noexcept override {
     if (has(flaw::close_wakes_nobody)) return;
+    if (has(flaw::resets_where_something_is_unread) && in_->written > in_->read) out_->broken = true;
+    (void)inner_->try_write(late_);
     if (has(flaw::close_comes_late)) {
       inner_->shutdown_write();
       return;
@@ -141,6 +162,12 @@ class flawed final : public transport {
   [[noreturn]] static void fail(int code, const char* operation) {
     throw error(std::error_code(code, std::system_category()), operation, "memory");
   }
+  void write_late(wait_limit limit) {
+    while (!late_.empty()) {
+      const std::span<const std::byte> rest = late_;
+      late_.erase(late_.begin(), late_.begin() + static_cast<std::ptrdiff_t>(inner_->write_some({&rest, 1}, limit)));
+    }
+  }
   // What forgets to leave a loop is found to be registered there.
   void stay() {
     const int here = static_cast<int>(this_loop());
@@ -150,8 +177,10 @@ class flawed final : public transport {
 
   const flaw flaw_;
   const std::unique_ptr<transport> inner_;
-  const std::shared_ptr<bool> broken_;
+  const std::shared_ptr<way> in_;
+  const std::shared_ptr<way> out_;
   std::vector<std::byte> kept_;
+  std::vector<std::byte> late_;
   std::size_t count_ = 0;
   int loop_ = -1;
   bool ended_ = false;
@@ -163,9 +192,10 @@ stream_kind kind_with(flaw f) {
           .pair =
               [f] {
                 auto [one, other] = memory_pair(2000);
-                auto broken = std::make_shared<bool>(false);
-                return std::pair(stream(std::make_unique<flawed>(f, std::move(one), broken)),
-                                 stream(std::make_unique<flawed>(f, std::move(other), broken)));
+                auto there = std::make_shared<way>();
+                auto back = std::make_shared<way>();
+                return std::pair(stream(std::make_unique<flawed>(f, std::move(one), back, there)),
+                                 stream(std::make_unique<flawed>(f, std::move(other), there, back)));
               },
           .break_off = [](stream& s) { static_cast<flawed*>(detail::stream_access::carrier(s))->break_off(); },
           .simulated = true,
@@ -206,6 +236,8 @@ TEST(StreamContract, FindsEveryPlantedFlawWithinThreeSeeds) {
       {flaw::close_wakes_nobody, "delivers_what_was_written_before_close"},
       {flaw::close_comes_late, "close_ends_the_waits_of_others"},
       {flaw::keeps_the_last_write, ""},
+      {flaw::loses_what_does_not_fit, "delivers_out_of_a_full_way"},
+      {flaw::resets_where_something_is_unread, "delivers_though_not_all_that_came_was_read"},
       {flaw::a_reset_is_an_end, "ends_in_three_different_ways"},
       {flaw::a_reset_is_silent_to_writers, "ends_in_three_different_ways"},
       {flaw::has_another_code, "writing_to_one_who_is_gone_is_an_error"},

@@ -462,6 +462,98 @@ void delivers_what_was_written_before_close(const stream_kind& k) {
   });
 }
 
+// By close(), or by a stream that is dropped.
+void let_go(stream& s) {
+  if (dice()(2) == 0)
+    s.close();
+  else
+    s = stream();
+}
+
+void delivers_though_not_all_that_came_was_read(const stream_kind& k) {
+  for (const bool some_was_buffered : {false, true}) {
+    auto [a, b] = make(k);
+    with_group([&, &one = a, &other = b](task_group& g) {
+      other.write_all(text(200));
+      if (some_was_buffered)
+        while (one.buffered().empty()) (void)one.fill();
+      // What comes after close() cannot be helped.
+      sleep_for(in_simulation() ? std::chrono::nanoseconds(10s) : 20ms);
+      g.spawn([&] {
+        send_text(one, much());
+        let_go(one);
+      });
+      require(read_text(other) == much(), "close() delivers what was written, though not all that had come was read");
+      one_byte(other);  // the end comes any number of times
+    });
+  }
+}
+
+void delivers_out_of_a_full_way(const stream_kind& k) {
+  auto [a, b] = make(k);
+  with_group([&, &one = a, &other = b](task_group& g) {
+    auto writer = g.spawn([&] { send_for_ever(one); });
+    wait_until_full(one);
+    writer.cancel();
+    writer.wait();
+    const std::uint64_t written = one.bytes_written();
+    let_go(one);
+    require(!one.is_open(), "close() does not wait for a reader");
+    require(read_text(other) == written, "close() delivers what was written, though the way was full");
+  });
+}
+
+void finishes_with_one_who_goes_on_sending(const stream_kind& k) {
+  auto [a, b] = make(k);
+  with_group([&, &one = a, &other = b](task_group& g) {
+    g.spawn([&] {
+      send_text(one, much());
+      require(one.finish(1h), "finish() is told of the other side's end");
+      require(!one.is_open(), "finish() closes");
+      must_throw<io::stream_closed>([&] { (void)one.finish(); }, "what is closed cannot be finished");
+    });
+    g.spawn([&] {
+      send_text(other, much() / 2);
+      sleep_for(1ms);
+      send_text(other, much() / 2);
+      other.shutdown_write();
+    });
+    require(read_text(other) == much(), "finish() delivers what was written, whatever else comes");
+  });
+  require(a.bytes_read() == b.bytes_written(), "and takes what the other side has sent");
+}
+
+void finishes_in_time(const stream_kind& k) {
+  for (const bool cancelled : {false, true}) {
+    auto [a, b] = make(k);
+    with_group([&, &one = a, &other = b](task_group& g) {
+      one.write_all("bye");
+      if (cancelled) {
+        auto finishing =
+            g.spawn([&] { must_be_cancelled([&] { (void)one.finish(1h); }, "finish() can be cancelled"); });
+        let_others_wait();
+        finishing.cancel();
+        finishing.get();
+      } else {
+        const auto start = clock::now();
+        require(!one.finish(5ms), "finish() tells that the other side did not end");
+        require(clock::now() - start >= 5ms, "it waits for as long as it may");
+      }
+      require(!one.is_open(), "finish() closes, whatever comes");
+      require(read_all(other) == "bye", "what was written is delivered all the same");
+    });
+  }
+  auto [a, b] = make(k);
+  with_group([&, &one = a, &other = b](task_group& g) {
+    auto reader = g.spawn([&] { require(read_exactly(one, 1) == "x", "the reader goes on"); });
+    let_others_wait();
+    must_throw<io::stream_busy>([&] { (void)one.finish(); }, "a stream in use cannot be finished");
+    require(one.is_open(), "and stays open");
+    other.write_all("x");
+    reader.get();
+  });
+}
+
 void cancelled_reads_take_nothing(const stream_kind& k) {
   auto [a, b] = make(k);
   dice draw;
@@ -913,6 +1005,10 @@ constexpr std::array all_rules = {
     WEFT_RULE(gives_the_end_that_comes_with_data),
     WEFT_RULE(an_end_in_the_middle_keeps_what_came),
     WEFT_RULE(delivers_what_was_written_before_close),
+    WEFT_RULE(delivers_though_not_all_that_came_was_read),
+    WEFT_RULE(delivers_out_of_a_full_way),
+    WEFT_RULE(finishes_with_one_who_goes_on_sending),
+    WEFT_RULE(finishes_in_time),
     WEFT_RULE(cancelled_reads_take_nothing),
     WEFT_RULE(cancelled_writes_tell_how_far_they_came),
     WEFT_RULE(does_nothing_in_a_cancelled_scope),

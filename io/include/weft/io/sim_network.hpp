@@ -15,8 +15,8 @@
 // * What is written takes its time, and comes in order. Reads and writes are short.
 // * A cut link tells nobody: what is sent waits for it to be whole again, and is given up after link_options::give_up.
 //   Who only reads waits for ever.
-// * A closed stream ends the other side's in due course; if something was not read, by a reset. So does what is sent to
-//   one that is closed, or was forgotten in a crash.
+// * A closed stream ends the other side's in due course. What comes to one that is closed, or was forgotten in a crash,
+//   is answered by a reset, and that drops what is still under way to who gets it.
 // One thread runs a simulation, so none of this takes a lock.
 
 #include <chrono>
@@ -116,7 +116,8 @@ class simulated_network {
   void heal(const simulated_host& a, const simulated_host& b);
 
   /// Breaks a connection of this network: this side at once, the other when the reset has come there; not over a cut
-  /// link. What is under way is lost. Throws std::invalid_argument when the stream is none of a simulated network.
+  /// link. What is under way is lost. Throws std::invalid_argument when the stream is none of a simulated network, nor
+  /// TLS over one.
   static void reset(const stream& s);
 
  private:

@@ -139,10 +139,26 @@ class stream {
 
   // --- the rest ---
 
-  /// Ends both halves and gives the descriptor back. Fibers that wait in the stream get stream_closed. What was written
-  /// is still delivered, if all that came was read; else TCP answers with a reset, which may overtake it: to be sure,
-  /// shutdown_write() and read to the end first. Closing again does nothing. Throws wrong_loop.
+  /// Ends both halves at once. Fibers that wait in the stream get stream_closed. Closing again does nothing. Throws
+  /// wrong_loop. A stream that is dropped is closed in the same way.
+  ///
+  /// What was written is still delivered to a reader, and then the end, by the system or in the background; what has
+  /// come and was not read is thrown away. But TCP answers what comes after the close with a reset, and that drops what
+  /// was not delivered by then. Where the other side may still be sending, use finish(). A descriptor that
+  /// native_handle() has told of may be somebody else's, too: it is closed alone, and if anything was not read, that is
+  /// such a reset. (What of this TLS adds: see tls.hpp.)
   void close();
+
+  /// The end in good order: shutdown_write(), then reads on and throws away until the other side has ended, too, then
+  /// close(). True when they did within `longest`: so they had all that was sent before. False when they did not, or
+  /// the connection broke; it was closed all the same.
+  ///
+  /// Suspends: always.
+  /// Cancel:   throws cancelled; the stream was closed.
+  /// Threads:  fibers of the stream's loop; no reader and no writer at the time.
+  /// Ordering: none.
+  /// Throws:   stream_closed, wrong_loop, stream_busy.
+  bool finish(std::chrono::nanoseconds longest = std::chrono::seconds(5));
   [[nodiscard]] bool is_open() const noexcept { return open_; }
 
   /// The longest that reading may wait for the next byte; a read_until() must be done within it as a whole, so that

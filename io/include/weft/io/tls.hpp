@@ -8,7 +8,10 @@
 // * shutdown_write() sends close_notify, and then ends the stream below. It may wait here: see tls_connect().
 // * read_some() gives 0 after their close_notify. A connection that ends without it may have been cut by anybody:
 //   that is tls_error with tls_problem::truncated.
-// * close() sends close_notify if there is room for it at once.
+// * close() sends close_notify, after what is left of earlier writes; where there is no room for it at once, in the
+//   background, for 5 seconds at most. So does a client of TLS 1.3 that has read nothing, until the other side ends: a
+//   server's tickets would be answered by a reset. Not a close() while another fiber waits in a write: they shall see
+//   that this is not all.
 // * A cancelled write has moved what bytes_written() tells; of its last record (16 KiB at most) a part may still be
 //   here, and goes with the next operation that begins on the stream.
 //

@@ -80,8 +80,17 @@ class transport {
   /// Ends the sending half. Throws error.
   virtual void shutdown_write() = 0;
 
-  /// Ends both halves; whoever waits in the transport gets stream_closed. Any number of times.
+  /// Ends both halves, and does not wait; whoever waits in the transport gets stream_closed. What was written is still
+  /// delivered, then the end, though not all that has come was read. Any number of times.
   virtual void close() noexcept = 0;
+
+  /// close(), but `last` goes out first, and what the other side sends for a while does not keep it from being
+  /// delivered: for what is carried by others and has something to say at its end. Does not wait either. Nobody is in
+  /// write_some(). By itself: as much of it as try_write() takes.
+  virtual void close_after(std::span<const std::byte> last) noexcept {
+    if (!last.empty()) (void)try_write(last);
+    close();
+  }
 
   /// Lets go of the loop that it was used on: the next operation may come from another. Nobody waits in it.
   virtual void leave_loop() = 0;
@@ -97,6 +106,8 @@ class transport {
   /// The descriptor that all its bytes pass through unchanged, for what only those can do (sendfile(2), say); null as
   /// above.
   [[nodiscard]] virtual detail::descriptor* plain_descriptor() noexcept { return nullptr; }
+  /// What carries it, if it changes what another one carries; else null.
+  [[nodiscard]] virtual transport* below() noexcept { return nullptr; }
 };
 
 /// The seam below io::listener, by the same rules.
