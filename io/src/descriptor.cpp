@@ -136,6 +136,17 @@ void context_life::run_there(F f) noexcept {
 
 // --- the descriptor ---
 
+descriptor::descriptor(descriptor&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), watch_(std::exchange(other.watch_, nullptr)) {
+  if (!watch_ || weft::detail::this_loop_token() != watch_->loop) return;
+  const waker reader = std::exchange(watch_->in.waiting, {});
+  const waker writer = std::exchange(watch_->out.waiting, {});
+  reader.wake();
+  writer.wake();
+}
+
+std::uint32_t descriptor::loop() const noexcept { return watch_ ? watch_->loop : 0; }
+
 bool descriptor::may_read() const noexcept { return !watch_ || watch_->in.ready; }
 bool descriptor::may_write() const noexcept { return !watch_ || watch_->out.ready; }
 
@@ -211,22 +222,6 @@ void descriptor::close() noexcept {
   reader.wake();
   writer.wake();
 }
-
-unique_fd descriptor::detach() noexcept {
-  waker reader;
-  waker writer;
-  if (watch_) {
-    reader = watch_->in.waiting;
-    writer = watch_->out.waiting;
-    release(false);
-  }
-  unique_fd fd(std::exchange(fd_, -1));
-  reader.wake();
-  writer.wake();
-  return fd;
-}
-
-bool descriptor::is_here() const noexcept { return !watch_ || weft::detail::this_loop_token() == watch_->loop; }
 
 void descriptor::leave_loop() noexcept {
   if (watch_) release(false);

@@ -51,6 +51,9 @@ class descriptor {
 
   /// Takes the descriptor over. It must not block.
   explicit descriptor(unique_fd fd) noexcept : fd_(fd.release()) {}
+  /// Takes over the other's, with its loop. Those who wait in that one come back with `closed`. Any thread if nobody
+  /// waits, else the loop's.
+  descriptor(descriptor&& other) noexcept;
   ~descriptor() { close(); }
   descriptor(const descriptor&) = delete;
   descriptor& operator=(const descriptor&) = delete;
@@ -79,10 +82,13 @@ class descriptor {
   void close() noexcept;
   /// Forgets its loop. Nobody waits.
   void leave_loop() noexcept;
-  /// Gives it away. Those who wait come back with `closed`. On its loop.
-  [[nodiscard]] unique_fd detach() noexcept;
-  /// True on its loop, and where it has none yet.
-  [[nodiscard]] bool is_here() const noexcept;
+  /// Gives it away. Nobody waits; on its loop.
+  [[nodiscard]] unique_fd detach() noexcept {
+    leave_loop();
+    return unique_fd(std::exchange(fd_, -1));
+  }
+  /// The token of its loop; 0 when it has none yet.
+  [[nodiscard]] std::uint32_t loop() const noexcept;
 
  private:
   void attach(std::uint32_t events);

@@ -18,6 +18,7 @@
 #include "sockaddr.hpp"
 #include "weft/error.hpp"
 #include "weft/io/error.hpp"
+#include "weft/loop.hpp"
 #include "weft/spawn.hpp"
 #include "weft/this_fiber.hpp"
 
@@ -199,15 +200,16 @@ namespace {
 
 constexpr auto longest_end = std::chrono::seconds(5);
 constexpr unsigned most_ends = 1000;
+constexpr std::size_t most_to_ignore = std::size_t{64} * 1024;  // one who sends more learns that nobody reads
 constinit std::atomic<unsigned> ends_under_way{0};
 
-// A socket that nobody has any more: sends what is left, and waits for the other side to end, too.
+// A socket that nobody has any more: sends what is left, and waits for the other side to end, too, or to send much. On
+// its loop.
 class ending {
  public:
-  ending(unique_fd fd, const endpoint& peer, std::span<const std::byte> last)
-      : socket_(peer ? std::make_unique<socket_transport>(std::move(fd), peer)
-                     : std::make_unique<socket_transport>(std::move(fd), "one who was left")),
-        last_(last.begin(), last.end()) {}
+  ending(descriptor& socket, const endpoint& peer, const std::string& name, std::span<const std::byte> last)
+      : last_(last.begin(), last.end()),
+        socket_(std::make_unique<socket_transport>(std::move(socket), peer, std::string(name))) {}
 
   void operator()() {
     const deadline until = deadline::after(longest_end);
@@ -216,10 +218,15 @@ class ending {
         rest = rest.subspan(socket_->write_some(std::span(&rest, 1), until));
       socket_->shutdown_write();
       std::array<std::byte, 4096> some;
-      while (socket_->read_some(some, until) > 0) checkpoint();
+      for (std::size_t n = 1, came = 0; n > 0 && came < most_to_ignore; came += n) {
+        n = socket_->read_some(some, until);
+        checkpoint();
+      }
     } catch (const std::exception&) {  // it took too long, or is broken
     }
   }
+
+  [[nodiscard]] std::uint32_t loop() const noexcept { return socket_->loop(); }
 
  private:
   struct count {
@@ -233,19 +240,34 @@ class ending {
   };
 
   count counted_;
-  std::unique_ptr<socket_transport> socket_;
   std::vector<std::byte> last_;
+  std::unique_ptr<socket_transport> socket_;
 };
+
+constexpr auto name_of_ending = "io: end of a stream";
+
+// Under no scope of the caller's, and so in two steps where the caller is elsewhere.
+void begin(ending e) {
+  const std::uint32_t home = e.loop();
+  if (home == 0 || home == weft::detail::this_loop_token()) {
+    (void)spawn(detached, {.name = name_of_ending}, std::move(e));
+    return;
+  }
+  (void)spawn(detached, {.name = name_of_ending}, [home, e = std::move(e)]() mutable {
+    for (unsigned i = 0; i < loop_count(); ++i)
+      if (weft::detail::token_of(i) == home) (void)spawn(on_loop(i), {.name = name_of_ending}, std::move(e));
+  });
+}
 
 }  // namespace
 
 void socket_transport::close_after(std::span<const std::byte> last) noexcept {
   last = last.subspan(try_write(last));
-  if (socket_.fd() >= 0 && socket_.is_here() && ends_under_way.load(std::memory_order_relaxed) < most_ends) {
+  if (socket_.fd() >= 0 && ends_under_way.load(std::memory_order_relaxed) < most_ends) {
     try {
-      (void)spawn(detached, {.name = "io: end of a stream"}, ending(socket_.detach(), peer_, last));
+      begin(ending(socket_, peer_, name_, last));
     } catch (...) {
-      // No memory, or a runtime that ends: what is not sent is lost.
+      // No memory, or no runtime any more: what is not sent is lost.
     }
   }
   close();

@@ -32,6 +32,9 @@ class socket_transport final : public transport {
   socket_transport(unique_fd socket, const endpoint& peer) noexcept : socket_(std::move(socket)), peer_(peer) {}
   /// The same for one that has no endpoint; `name` is for describe().
   socket_transport(unique_fd socket, std::string name) noexcept : socket_(std::move(socket)), name_(std::move(name)) {}
+  /// Goes on with the socket of another one.
+  socket_transport(descriptor socket, const endpoint& peer, std::string name) noexcept
+      : socket_(std::move(socket)), peer_(peer), name_(std::move(name)) {}
   ~socket_transport() override { socket_transport::close(); }
 
   /// To its peer, an endpoint. Throws cancelled, error.
@@ -48,6 +51,8 @@ class socket_transport final : public transport {
   void close() noexcept override;
   void close_after(std::span<const std::byte> last) noexcept override;
   void leave_loop() override { socket_.leave_loop(); }
+  /// The token of the loop that it was used on; 0 for none.
+  [[nodiscard]] std::uint32_t loop() const noexcept { return socket_.loop(); }
   [[nodiscard]] std::string describe() const override { return peer_ ? to_string(peer_) : name_; }
   [[nodiscard]] endpoint peer() const override { return peer_; }
   [[nodiscard]] endpoint local() const override;
