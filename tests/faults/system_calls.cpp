@@ -179,6 +179,8 @@ void fail_calls(faulty_call what, unsigned passing, unsigned count, int code) no
   p.count = count;
 }
 
+unsigned failures_to_come(faulty_call what) noexcept { return plans[static_cast<std::size_t>(what)].count.load(); }
+
 }  // namespace weft::testing
 
 using namespace weft::testing;

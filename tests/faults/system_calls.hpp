@@ -34,5 +34,7 @@ class faults {
 
 /// After `passing` of them, the next `count` calls fail with `code`, and do nothing.
 void fail_calls(faulty_call what, unsigned passing, unsigned count, int code) noexcept;
+/// How many of those are still to come.
+[[nodiscard]] unsigned failures_to_come(faulty_call what) noexcept;
 
 }  // namespace weft::testing

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "io_test.hpp"
+#include "papers.hpp"
 #include "process.hpp"
 #include "weft/io/copy.hpp"
 #include "weft/io/serve.hpp"
@@ -22,71 +23,18 @@ namespace {
 
 using namespace std::chrono_literals;
 using namespace std::string_literals;
+using testing::client_context;
+using testing::identity;
+using testing::papers;
 using testing::pattern;
 using testing::process;
 using testing::read_all;
+using testing::server_context;
 using testing::simulate;
 using testing::tcp_pair;
+using testing::tls_over;
+using testing::trusting;
 
-// Certificates, made by the openssl command, once.
-class papers {
- public:
-  static const papers& get() {
-    static const papers one;
-    return one;
-  }
-  ~papers() { std::filesystem::remove_all(folder); }
-
-  [[nodiscard]] std::string path(const std::string& name) const { return folder / name; }
-  [[nodiscard]] std::string text(const std::string& name) const { return read_pem(path(name)); }
-
-  std::filesystem::path folder;
-
- private:
-  papers() {
-    std::string name = std::filesystem::temp_directory_path() / "weft-tls-XXXXXX";
-    folder = ::mkdtemp(name.data());
-    const auto authority = [&](const std::string& who) {
-      openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=" + who +
-              " -keyout " + who + ".key -out " + who + ".pem");
-    };
-    authority("authority");
-    authority("stranger");
-    signed_by("authority", "server", "DNS:server.test,DNS:*.wild.test,IP:127.0.0.1", "-days 30");
-    signed_by("authority", "expired", "DNS:server.test", "-days -1");
-    signed_by("authority", "client", "DNS:client.test", "-days 30");
-    signed_by("stranger", "impostor", "DNS:server.test", "-days 30");
-  }
-  void signed_by(const std::string& authority, const std::string& who, const std::string& names,
-                 const std::string& days) const {
-    openssl("req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=" + who +
-            " -addext subjectAltName=" + names + " -keyout " + who + ".key -out " + who + ".csr");
-    openssl("x509 -req -in " + who + ".csr -CA " + authority + ".pem -CAkey " + authority +
-            ".key -CAcreateserial -copy_extensions copy " + days + " -out " + who + ".pem");
-  }
-  void openssl(const std::string& arguments) const {
-    const std::string command = "cd '" + folder.string() + "' && openssl " + arguments + " 2>log </dev/null";
-    if (std::system(command.c_str()) != 0) {
-      std::fprintf(stderr, "openssl %s: %s\n", arguments.c_str(), read_pem(folder / "log").c_str());
-      std::abort();
-    }
-  }
-};
-
-tls_client_options trusting() { return {.system_store = false, .authorities = papers::get().text("authority.pem")}; }
-tls_server_options identity(const std::string& who = "server") {
-  return {.certificates = papers::get().text(who + ".pem"), .key = papers::get().text(who + ".key")};
-}
-tls_context client_context() { return tls_context::client(trusting()); }
-tls_context server_context() { return tls_context::server(identity()); }
-
-/// Two ends of a TLS connection over two ends of any.
-std::pair<stream, stream> tls_over(std::pair<stream, stream> pair, const tls_context& client, const tls_context& server,
-                                   const std::string& host = "server.test") {
-  auto accepting = spawn([&] { return tls_accept(std::move(pair.second), server); });
-  stream one = tls_connect(std::move(pair.first), host, client);
-  return {std::move(one), std::move(accepting).get()};
-}
 std::pair<stream, stream> tls_pair() { return tls_over(tcp_pair(), client_context(), server_context()); }
 
 /// What the client has against the handshake.
