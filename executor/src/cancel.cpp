@@ -40,7 +40,7 @@ void scope::enter(agent& who, deadline until, bool shield) {
   depth_ = outer_ ? static_cast<std::uint16_t>(outer_->depth_ + 1) : std::uint16_t{0};
   until_ = until;
   if (!shield && outer_) until_ = std::min(until_, outer_->until_);
-  shield_ = shield;
+  if (shield) kind_ = kind::shield;
   uncaught_ = static_cast<std::uint16_t>(is_fiber(who) ? who.home->uncaught() : uncaught_here());
   who.innermost = this;
   if (shield) ++who.shields;
@@ -49,7 +49,7 @@ void scope::enter(agent& who, deadline until, bool shield) {
 void scope::mirror(agent& who, deadline until, scope_control* control) noexcept {
   owner_ = &who;
   until_ = until;
-  mirror_ = true;
+  kind_ = kind::mirror;
   uncaught_ = static_cast<std::uint16_t>(std::uncaught_exceptions());
   control_.store(control, std::memory_order_relaxed);
 }
@@ -58,7 +58,7 @@ void scope::leave() noexcept {
   scope** at = &owner_->innermost;
   while (*at != this) at = &(*at)->outer_;
   *at = outer_;
-  if (shield_) --owner_->shields;
+  if (is_shield()) --owner_->shields;
   if (requested()) {
     bool still = owner_->watch != nullptr;
     for (const scope* s = owner_->innermost; s; s = s->outer_) still |= s->requested();
@@ -74,10 +74,12 @@ void scope::leave() noexcept {
 bool scope::mark(cancel_reason reason, std::uint64_t by) noexcept {
   if (requested()) return false;
   by_.store(by, std::memory_order_relaxed);
-  reason_.store(reason, std::memory_order_relaxed);
-  if (requested_.exchange(true, std::memory_order_seq_cst)) return false;
+  std::uint8_t nobody = 0;
+  if (!asked_.compare_exchange_strong(nobody, static_cast<std::uint8_t>(1 + static_cast<int>(reason)),
+                                      std::memory_order_seq_cst))
+    return false;
   // Dekker with control_of(): the scope is marked before `control_` is read.
-  if (scope_control* const c = control_.load(std::memory_order_seq_cst); c && !mirror_) [[unlikely]]
+  if (scope_control* const c = control_.load(std::memory_order_seq_cst); c && kind_ != kind::mirror) [[unlikely]]
     c->cancel(reason, by);
   return true;
 }
@@ -85,7 +87,7 @@ bool scope::mark(cancel_reason reason, std::uint64_t by) noexcept {
 void scope::look() noexcept {
   const scope_control* const c = control();
   if (c) c->mark(*this);
-  if (!mirror_ && until_.passed()) mark(cancel_reason::deadline, 0);
+  if (kind_ != kind::mirror && until_.passed()) mark(cancel_reason::deadline, 0);
 }
 
 // The tree below may be deep, so it is walked with a list of its own, not by recursion.
@@ -109,7 +111,7 @@ void scope::pass_on_cancel(cancel_reason reason, std::uint64_t by) noexcept {
         decide(f, word, wake_reason::cancelled);
       from = owner->innermost;
       for (scope* inner = owner->innermost; inner && inner != &s; inner = inner->outer_)
-        if (inner->shield_) from = inner->outer_;
+        if (inner->is_shield()) from = inner->outer_;
     }
     for (scope* inner = from; inner; inner = inner == &s ? nullptr : inner->outer_)
       for (task_core* child = inner->children; child; child = child->next_sibling_)
@@ -183,9 +185,8 @@ deadline inherited_deadline(agent& a) noexcept {
 }
 
 [[gnu::cold]] void throw_scope(agent& a, scope& s) {
-  ++s.thrown;
-  if (s.thrown > 1) take_turns();  // whoever catches it and waits again must not take the loop away
-  if (s.thrown == 1000)
+  if (s.thrown > 0) take_turns();  // whoever catches it and waits again must not take the loop away
+  if (s.thrown < 1000 && ++s.thrown == 1000)
     std::fprintf(stderr,
                  "weft: task #%llu has been told 1000 times that it is cancelled and goes on; "
                  "a catch (...) around a wait must rethrow weft::cancelled\n",

@@ -98,13 +98,14 @@ deadline scope_control::earliest() const noexcept {
 }
 
 void scope_control::mark(scope& s) const noexcept {
-  const scope_control* const c = s.mirror_ ? cancelled() : this;
+  const bool mirrors = s.kind_ == scope::kind::mirror;
+  const scope_control* const c = mirrors ? cancelled() : this;
   if (!c) return;
   const auto asked = c->asked_.load(std::memory_order_acquire);
-  if (s.mirror_) s.id_ = c->id_;
+  if (mirrors) s.id_ = c->id_;
   if (asked != 0)
     s.mark(static_cast<cancel_reason>((asked & 7) - 1), asked >> 3);
-  else if (s.mirror_ || c->until().passed())
+  else if (mirrors || c->until().passed())
     s.mark(cancel_reason::deadline, 0);
 }
 

@@ -266,13 +266,14 @@ void future_core::wait_shielded() noexcept {
 void future_core::throw_error() const {
   // A task that was cancelled together with the caller, by a deadline of both, say: the caller's own cancellation is
   // what it must see, or its scope would take it for a failure.
-  if (cancelled_) check_cancelled();
+  if (was_cancelled()) check_cancelled();
   std::rethrow_exception(take_error());
 }
 
 void future_core::end() noexcept {
-  if (outcome_ == outcome::error) {
-    if (reports_ && !cancelled_ && !observed_.load(std::memory_order_relaxed)) report_unhandled(producer(), error_);
+  if (failed()) {
+    if (reports_ && !was_cancelled() && !observed_.load(std::memory_order_relaxed))
+      report_unhandled(producer(), error_);
     error_.~exception_ptr();
   }
   destroy();

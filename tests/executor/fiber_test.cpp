@@ -2,14 +2,20 @@
 
 #include "fiber.hpp"
 
+#include <malloc.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <cfenv>
 #include <csignal>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
+#include <vector>
 
 #include "weft_test.hpp"
 
@@ -192,6 +198,30 @@ TEST_P(Fiber, GetsTheStackItAsksFor) {
     for (auto& f : all) EXPECT_TRUE(f.get());
     EXPECT_THROW((void)spawn({.stack_size = 1000}, [] {}), std::invalid_argument);
     EXPECT_THROW((void)spawn({.stack_size = max_stack_size + 1}, [] {}), std::invalid_argument);
+  });
+}
+
+// All of it: the memory that malloc gave for the record, malloc's header, and the handle.
+template <class F>
+std::size_t memory_of_a_task(F body) {
+  std::vector<future<std::invoke_result_t<F>>> all;
+  std::size_t least = std::numeric_limits<std::size_t>::max();  // what was left of a free block may be more
+  for (int i = 0; i < 100; ++i) {
+    all.push_back(spawn(body));
+    void* const record = dynamic_cast<void*>(detail::future_access::state(all.back()));
+    least = std::min(least, malloc_usable_size(record) + sizeof(void*) + sizeof(all.back()));
+  }
+  for (auto& f : all) f.get();
+  return least;
+}
+
+TEST_P(Fiber, HasARecordOfAtMost256BytesUntilItStarts) {
+  run([] {
+    int ran = 0;
+    EXPECT_LE(memory_of_a_task([] {}), 256U);
+    EXPECT_LE(memory_of_a_task([&ran] { ++ran; }), 256U);
+    EXPECT_LE(memory_of_a_task([&ran] { return ++ran; }), 256U);
+    EXPECT_EQ(ran, 200);
   });
 }
 

@@ -1,7 +1,11 @@
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <deque>
+#include <limits>
 #include <thread>
 #include <vector>
 
@@ -29,11 +33,26 @@ TEST(RecordCache, GivesTheSameMemoryAgainForTheSameSize) {
   cache.give_back(small, 100);
   cache.give_back(large, 300);
   EXPECT_EQ(cache.count(), 2U);
-  EXPECT_EQ(cache.take(320), large) << "sizes are rounded";
+  EXPECT_EQ(cache.take(312), large) << "sizes are rounded";
   EXPECT_EQ(cache.take(97), small);
   EXPECT_EQ(cache.count(), 0U);
   cache.give_back(small, 97);
-  cache.give_back(large, 320);
+  cache.give_back(large, 312);
+}
+
+TEST(RecordCache, AsksMallocForWhatItWouldGiveAnyway) {
+  for (std::size_t size = 24; size <= record_cache::largest; ++size) {
+    ASSERT_GE(record_cache::round(size), size);
+    ASSERT_LT(record_cache::round(size), size + record_cache::step);
+    std::array<void*, 8> blocks;
+    std::size_t given = std::numeric_limits<std::size_t>::max();  // the least: what is left of a free block may be more
+    for (void*& b : blocks) {
+      b = ::operator new(record_cache::round(size));
+      given = std::min(given, malloc_usable_size(b));
+    }
+    for (void* b : blocks) ::operator delete(b);
+    ASSERT_EQ(given, record_cache::round(size));
+  }
 }
 
 TEST(RecordCache, LeavesLargeRecordsToTheSystem) {

@@ -31,7 +31,7 @@ void start_off_loop(task_core&, void (*)(task_core&));
 ///
 /// Who may touch what: a fiber's scopes, and the lists of their children, belong to the fiber's loop; cancellation from
 /// elsewhere comes through that loop's inbox. A CPU task's and a thread's scopes belong to the agent, apart from
-/// `requested`, `reason` and `by`, which any thread may set, once.
+/// what was asked and by whom, which any thread may set, once.
 class scope {
  public:
   constexpr scope() noexcept = default;
@@ -46,12 +46,15 @@ class scope {
   /// scope around it.
   void leave() noexcept;
 
-  [[nodiscard]] bool requested() const noexcept { return requested_.load(std::memory_order_acquire); }
-  [[nodiscard]] cancel_reason reason() const noexcept { return reason_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool requested() const noexcept { return asked_.load(std::memory_order_acquire) != 0; }
+  /// Of a scope that was.
+  [[nodiscard]] cancel_reason reason() const noexcept {
+    return static_cast<cancel_reason>(asked_.load(std::memory_order_relaxed) - 1);
+  }
   [[nodiscard]] std::uint64_t by() const noexcept { return by_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
   [[nodiscard]] scope* outer() const noexcept { return outer_; }
-  [[nodiscard]] bool is_shield() const noexcept { return shield_; }
+  [[nodiscard]] bool is_shield() const noexcept { return kind_ == kind::shield; }
   [[nodiscard]] unsigned uncaught() const noexcept { return uncaught_; }
   [[nodiscard]] deadline until() const noexcept { return until_; }
   [[nodiscard]] agent* owner() const noexcept { return owner_; }
@@ -70,7 +73,7 @@ class scope {
   void pass_on_cancel(cancel_reason reason, std::uint64_t by) noexcept;
 
   task_core* children = nullptr;
-  std::uint32_t thrown = 0;  ///< how often a wait in it has thrown
+  std::uint16_t thrown = 0;  ///< how often a wait in it has thrown; 1000 for more
 
  private:
   friend class task_core;
@@ -80,17 +83,21 @@ class scope {
   friend void start_in_group(task_core&, place);
   friend void start_off_loop(task_core&, void (*)(task_core&));
 
+  enum class kind : std::uint8_t {
+    plain,
+    shield,
+    mirror  // a bound body's: stands for the scopes of its control
+  };
+
+  std::uint16_t uncaught_ = 0;
+  std::uint16_t depth_ = 0;
+  kind kind_ = kind::plain;
+  std::atomic<std::uint8_t> asked_{0};  // 0, or 1 + the reason of the first request
   std::uint64_t id_ = 0;
   scope* outer_ = nullptr;
   agent* owner_ = nullptr;
   deadline until_;
   std::atomic<std::uint64_t> by_{0};
-  std::uint16_t uncaught_ = 0;
-  std::uint16_t depth_ = 0;
-  bool shield_ = false;
-  bool mirror_ = false;  // a bound body's: stands for the scopes of its control
-  std::atomic<cancel_reason> reason_{cancel_reason::user};
-  std::atomic<bool> requested_{false};
   std::atomic<scope_control*> control_{nullptr};  // the owner's to set; looked at when the scope is marked or left
 };
 

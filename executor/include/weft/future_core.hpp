@@ -89,7 +89,7 @@ class future_core {
   }
 
   [[nodiscard]] bool ready() const noexcept { return head_.load(std::memory_order_acquire) == done; }
-  [[nodiscard]] bool failed() const noexcept { return outcome_ == outcome::error; }
+  [[nodiscard]] bool failed() const noexcept { return outcome_ == outcome::error || was_cancelled(); }
   [[nodiscard]] bool last_handle() const noexcept {
     return (counts_.load(std::memory_order_acquire) & handle_mask) == 1;
   }
@@ -117,15 +117,15 @@ class future_core {
 
   /// The error; null if it has a value. Counts as taken: it will not be reported.
   [[nodiscard]] std::exception_ptr take_error() const noexcept {
-    if (outcome_ != outcome::error) return nullptr;
+    if (!failed()) return nullptr;
     observed_.store(true, std::memory_order_relaxed);
     return error_;
   }
   void rethrow_error() const {
-    if (outcome_ == outcome::error) throw_error();
+    if (failed()) throw_error();
   }
   /// True when the producer ended because it was cancelled.
-  [[nodiscard]] bool was_cancelled() const noexcept { return cancelled_; }
+  [[nodiscard]] bool was_cancelled() const noexcept { return outcome_ == outcome::cancelled; }
 
   /// Asks the producer to end. A promise's future is cancelled at once.
   virtual void request_cancel(cancel_reason reason, std::uint64_t by) noexcept = 0;
@@ -139,7 +139,12 @@ class future_core {
   [[nodiscard]] bool unlink(wait_node& n) noexcept;
 
  protected:
-  enum class outcome : std::uint8_t { none, value, error };
+  enum class outcome : std::uint8_t {
+    none,
+    value,
+    error,
+    cancelled  ///< also an error: the producer's own cancellation
+  };
   static constexpr std::uint64_t one_hold = std::uint64_t{1} << 32;
   static constexpr std::uint64_t handle_mask = one_hold - 1;
 
@@ -149,8 +154,7 @@ class future_core {
 
   void set_error(std::exception_ptr error, bool was_cancelled) noexcept {
     ::new (static_cast<void*>(&error_)) std::exception_ptr(std::move(error));
-    outcome_ = outcome::error;
-    cancelled_ = was_cancelled;
+    outcome_ = was_cancelled ? outcome::cancelled : outcome::error;
   }
   /// Makes it ready and wakes all who wait. The outcome must be set.
   void publish() noexcept;
@@ -160,7 +164,6 @@ class future_core {
   std::atomic<std::uint64_t> counts_;
   std::atomic<std::uintptr_t> head_{0};
   outcome outcome_ = outcome::none;
-  bool cancelled_ = false;
   mutable std::atomic<bool> observed_{false};
   bool reports_ = true;  ///< an error that nobody took is reported
   bool alone_ = false;

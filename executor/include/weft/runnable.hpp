@@ -20,8 +20,8 @@ class runnable {
   virtual void fail(std::exception_ptr error) noexcept = 0;
 
   runnable* next = nullptr;
-  kind how = kind::start;
   std::uint32_t stack_size = 0;  ///< wanted by a `start`, in bytes, whole pages; 0 for the runtime's default
+  kind how = kind::start;        // last: behind it there is room for the first bytes of a derived class
 
  protected:
   explicit runnable(kind k) noexcept : how(k) {}
