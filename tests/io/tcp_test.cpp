@@ -1,5 +1,6 @@
 #include "weft/io/tcp.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -416,6 +417,18 @@ TEST_P(Tcp, ManyConnectionsEchoAtOnce) {
     }
     for (auto& c : clients) c.get();
     accepting.get();
+  });
+}
+
+TEST_P(Tcp, CloseTakesNothingFromOthersWhoHaveTheDescriptor) {
+  run([] {
+    auto [one, other] = testing::tcp_pair();
+    one.write_all("theirs");
+    wait_readable(other.native_handle());
+    const unique_fd copy(::fcntl(other.native_handle(), F_DUPFD_CLOEXEC, 3));
+    other.close();
+    char some[10];
+    EXPECT_EQ(::recv(copy.get(), some, sizeof(some), 0), 6);
   });
 }
 

@@ -14,6 +14,7 @@
 #include "io_test.hpp"
 #include "papers.hpp"
 #include "process.hpp"
+#include "weft/inspect.hpp"
 #include "weft/io/copy.hpp"
 #include "weft/io/serve.hpp"
 #include "weft/io/testing/streams.hpp"
@@ -489,6 +490,32 @@ TEST_P(Tls, CloseEndsTheWaitsOfOtherFibers) {
     } catch (const tls_error& e) {
       EXPECT_EQ(e.problem(), tls_problem::truncated);
     }
+  });
+}
+
+/// A connection whose client has written as much as it can; gives how much.
+std::uint64_t fill_the_way(stream& s) {
+  EXPECT_FALSE(move_on_after(20ms, [&] { s.write_all(pattern(30'000'000)); }));
+  return s.bytes_written();
+}
+
+TEST_P(Tls, OneThatIsDroppedAnywhereWithAFullWayDeliversAllTheSame) {
+  run([] {
+    auto [client, server] = tls_pair();
+    const std::uint64_t written = fill_the_way(client);
+    spawn_blocking([s = std::move(client)] {}).get();
+    EXPECT_EQ(read_all(server), pattern(written));
+  });
+}
+
+TEST_P(Tls, WhatIsLeftOfAStreamEndsWithTheRuntime) {
+  run([&] {
+    auto pair = tls_pair();
+    fill_the_way(pair.first);
+    const std::size_t before = inspect().size();
+    pair.first.close();
+    yield();
+    EXPECT_EQ(inspect().size(), before + 1);  // a task that waits for a reader, in vain
   });
 }
 
