@@ -1,6 +1,7 @@
 // Very many that sleep until the same time: what each keeps resident, and the CPU time to start it, put it to sleep,
 // wake it and join it. An operation is one sleeper; `ns` is CPU time here, for the rest is waiting.
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <asio.hpp>
@@ -75,6 +76,31 @@ void sleepers_weft(benchmark::State& state) {
     });
 }
 WEFT_BENCH_MANUAL("sleepers/weft", sleepers_weft)->Iterations(1);
+
+// No rival but a floor: what the kernel takes for a page of each, apart from the next by the default size of a stack
+// and with a guard as weft's. None sleeps.
+void sleepers_bare_pages(benchmark::State& state) {
+  constexpr std::size_t page = 4096;
+  const std::size_t stride = weft::config().stack_size + page;
+  for (auto _ : state) {
+    night n(state, bench::scaled(1'000'000));
+    const std::size_t bytes = n.count() * stride;
+    void* const at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    bench::check(state, at != MAP_FAILED, "no address space");
+    if (at == MAP_FAILED) return;
+    ::madvise(at, bytes, MADV_NOHUGEPAGE);
+    std::size_t touched = 0;
+    for (auto* low = static_cast<volatile char*>(at); touched < n.count(); ++touched, low += stride) {
+      constexpr int guard_install = 102;  // MADV_GUARD_INSTALL, Linux 6.13; an older kernel refuses
+      ::madvise(const_cast<char*>(low), page, guard_install);
+      low[stride - 1] = 1;
+    }
+    n.fell_asleep();
+    ::munmap(at, bytes);
+    n.ended(touched);
+  }
+}
+WEFT_BENCH_MANUAL("sleepers/bare_pages", sleepers_bare_pages)->Iterations(1);
 
 asio::awaitable<void> sleep_asio(steady_clock::time_point wake_at, std::size_t& woken) {
   asio::steady_timer timer(co_await asio::this_coro::executor, wake_at);

@@ -6,6 +6,7 @@
 #include <ostream>
 #include <sstream>
 #include <unordered_map>
+#include <utility>
 
 #include "inspect_core.hpp"
 #include "runtime_core.hpp"
@@ -90,10 +91,37 @@ std::vector<task_state> all_tasks(runtime_core& runtime) {
   return std::move(all.tasks);
 }
 
-std::vector<std::uint64_t> find_circles(const std::vector<task_state>& tasks) {
-  std::unordered_map<std::uint64_t, std::uint64_t> waits;
-  for (const auto& t : tasks)
-    if (t.target_task != 0) waits[t.task.id] = t.target_task;
+// Goes by all tasks, which may be a million, while they run: so of most it reads two words.
+task_waits waits_among_tasks(runtime_core& runtime) {
+  struct found {
+    task_waits waits;
+    std::vector<std::pair<std::uint64_t, const void*>> for_locks;
+    std::unordered_map<const void*, std::uint64_t> holders;
+  } all;
+  runtime.for_each_agent(
+      [](agent& a, int, void* out) {
+        auto& to = *static_cast<found*>(out);
+        const auto id = a.task_id.load(std::memory_order_acquire);
+        if (id == 0) return;
+        for (const auto& lock : a.held)
+          if (const void* which = lock.load(std::memory_order_relaxed)) to.holders[which] = id;
+        const auto kind = a.waits_for.load(std::memory_order_acquire);
+        if (kind == wait_kind::none) return;
+        const auto task = a.target_task.load(std::memory_order_relaxed);
+        const void* const target = a.target.load(std::memory_order_relaxed);
+        if (a.task_id.load(std::memory_order_acquire) != id) return;  // it ended meanwhile
+        if (task != 0)
+          to.waits[id] = task;
+        else if (kind == wait_kind::lock)
+          to.for_locks.emplace_back(id, target);
+      },
+      &all);
+  for (const auto& [id, lock] : all.for_locks)
+    if (const auto it = all.holders.find(lock); it != all.holders.end()) all.waits[id] = it->second;
+  return std::move(all.waits);
+}
+
+std::vector<std::uint64_t> find_circles(const task_waits& waits) {
   std::vector<std::uint64_t> circles;
   std::unordered_map<std::uint64_t, std::uint64_t> seen;  // task -> the walk that met it
   for (const auto& [start, unused] : waits) {
@@ -107,7 +135,7 @@ std::vector<std::uint64_t> find_circles(const std::vector<task_state>& tasks) {
     const auto first = at;
     do {
       circles.push_back(at);
-      at = waits[at];
+      at = waits.at(at);
     } while (at != first);
   }
   return circles;

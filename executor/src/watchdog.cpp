@@ -15,6 +15,7 @@ constexpr auto tick = 1ms;
 constexpr auto longest_tick = 8ms;
 constexpr auto idle_before_rest = 50ms;
 constexpr auto between_searches = 250ms;
+constexpr int most_of_a_core = 100;  // for searches: the hundredth part
 // A loop that looks at the world this often in a millisecond needs nobody to tell it to.
 constexpr unsigned looks_by_itself = 4;
 
@@ -40,6 +41,8 @@ void watchdog::run() {
   std::chrono::milliseconds nap = tick;
   std::chrono::milliseconds idle{};
   std::chrono::milliseconds unsearched{};
+  std::chrono::milliseconds pause{};  // that a search like the last one demands
+  bool searched = false;              // since a loop was last awake
   while (!stop_.load(std::memory_order_seq_cst)) {
     std::this_thread::sleep_for(nap);
     idle += nap;
@@ -50,21 +53,26 @@ void watchdog::run() {
         break;
       case seen::attentive:
         idle = {};
+        searched = false;
         nap = std::min(2 * nap, longest_tick);
         break;
       case seen::busy:
         idle = {};
+        searched = false;
         nap = tick;
         break;
     }
     const bool to_rest = idle > idle_before_rest;
-    if (to_rest || unsearched >= between_searches) {
+    if (unsearched >= pause && (unsearched >= between_searches || (to_rest && !searched))) {
+      const auto start = std::chrono::steady_clock::now();
       look_for_circles();
+      // A circle is reported when it is seen twice: at once where nothing moves, else with the next search.
+      if (to_rest && !suspected_.empty()) look_for_circles();
+      pause = std::chrono::ceil<std::chrono::milliseconds>(most_of_a_core * (std::chrono::steady_clock::now() - start));
       unsearched = {};
+      searched = idle.count() != 0;
     }
-    if (!to_rest) continue;
-    // A circle is reported when it is seen twice.
-    if (!suspected_.empty()) look_for_circles();
+    if (!to_rest || !searched) continue;
     // Rest until a loop wakes. Dekker: the flag is set before the loops are looked at once more; a loop that wakes
     // writes `awake` before it reads it. (Its write is relaxed and its read seq_cst: should the read come first,
     // the loop's next wake-up ends the rest, and until then it is only polled every 256 switches instead of every ms.)
@@ -75,6 +83,7 @@ void watchdog::run() {
       resting.wait(true, std::memory_order_seq_cst);
     }
     idle = {};
+    searched = false;
     nap = tick;
   }
 }
@@ -117,13 +126,13 @@ watchdog::seen watchdog::look(std::chrono::steady_clock::time_point now, unsigne
 }
 
 void watchdog::look_for_circles() {
-  const auto tasks = all_tasks(runtime_);
-  auto circles = find_circles(tasks);
+  const auto circles = find_circles(waits_among_tasks(runtime_));
   // Tasks were read one by one, so a circle counts when the next look sees it too.
   auto sorted = circles;
   std::sort(sorted.begin(), sorted.end());
   if (!sorted.empty() && sorted == suspected_ && sorted != reported_) {
     std::string text = "deadlock: these tasks wait for one another:\n";
+    const auto tasks = all_tasks(runtime_);
     for (const auto id : circles)
       for (const auto& t : tasks)
         if (t.task.id == id) text += "  " + describe(t) + "\n";

@@ -1,7 +1,9 @@
 #pragma once
 // The helper thread. Each millisecond while loops are busy it raises their due flags, so that they look at the world
 // without reading a clock; with loops that do so often by themselves it sleeps longer, 8 ms at the most, and so, once,
-// may be late by that much. It finds tasks that stall their loop, and tasks that wait for one another in a circle.
+// may be late by that much. It finds tasks that stall their loop, and tasks that wait for one another in a circle:
+// these within half a second, or later where there are so many tasks that to look for them took more of a core than a
+// hundredth.
 
 #include <atomic>
 #include <chrono>

@@ -10,8 +10,12 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "weft/channel.hpp"
+#include "weft/event.hpp"
+#include "weft/mutex.hpp"
+#include "weft/timeout.hpp"
 #include "weft_test.hpp"
 
 namespace weft::testing::runtime_test {
@@ -279,6 +283,39 @@ TEST(Deadlock, OfTasksThatWaitForOneAnotherIsReported) {
   EXPECT_NE(text.find("egg"), std::string::npos) << text;
 }
 
+// One waits for a lock, its holder for the one; all is asleep, and many wait for no task.
+TEST(Deadlock, OfALockIsReportedWhenNobodyIsAwake) {
+  promise<std::string> reported;
+  config c{.loops = 2};
+  c.on_deadlock = [&](const std::string& t) { reported.set_value(t); };
+  weft::run(
+      [&] {
+        event never;
+        std::vector<future<void>> others;
+        for (int i = 0; i < 1000; ++i) others.push_back(spawn([&] { never.wait(); }));
+        mutex well;
+        event held;
+        auto fox = spawn({.name = "fox"}, [&] {
+          held.wait();
+          const std::lock_guard lock(well);
+        });
+        auto stork = spawn(on_loop(1), {.name = "stork"}, [&] {
+          const std::lock_guard lock(well);
+          held.set();
+          fox.get();
+        });
+        const std::string text = timeout(60s, [&] { return reported.get_future().get(); });
+        EXPECT_NE(text.find("fox"), std::string::npos) << text;
+        EXPECT_NE(text.find("stork"), std::string::npos) << text;
+        stork.cancel();
+        EXPECT_THROW(stork.get(), cancelled);
+        fox.get();
+        never.set();
+        for (auto& f : others) f.get();
+      },
+      c);
+}
+
 TEST(Inspect, ListsEveryStartedTaskAndWhatItWaitsFor) {
   weft::run(
       [] {
@@ -287,9 +324,18 @@ TEST(Inspect, ListsEveryStartedTaskAndWhatItWaitsFor) {
         auto waiter = spawn(on_loop(1), {.name = "waiter"}, [f = p.get_future()] { f.get(); });
         auto cpu = spawn_cpu({.name = "cpu"}, [&] { sleeper.wait(); });
         auto blocking = spawn_blocking({.name = "blocking"}, [f = p.get_future()] { f.get(); });
-        sleep_for(30ms);
+        // A thread of the pools may need a while to start.
         std::map<std::string, task_state> found;
-        for (auto& t : inspect()) found[t.task.name] = t;
+        const auto all_wait = [&] {
+          for (const char* name : {"sleeper", "waiter", "cpu", "blocking"})
+            if (found[name].waits_for == wait_kind::none) return false;
+          return true;
+        };
+        for (int i = 0; i < 1000 && !all_wait(); ++i) {
+          sleep_for(10ms);
+          found.clear();
+          for (auto& t : inspect()) found[t.task.name] = t;
+        }
         EXPECT_EQ(found["sleeper"].waits_for, wait_kind::timer);
         EXPECT_EQ(found["sleeper"].loop, 0);
         EXPECT_EQ(found["waiter"].waits_for, wait_kind::future);
