@@ -33,15 +33,8 @@ namespace {
 /// How much of a body that nobody wanted is read for the sake of the connection.
 constexpr std::uint64_t most_skipped = 64 * 1024;
 
-/// Ends our half and reads on until the client ends its own: a socket closed with bytes unread resets the connection,
-/// and the client may lose our last words (RFC 9112, 9.6).
-void linger(weft::io::stream& s) {
-  s.shutdown_write();
-  weft::move_on_after(1s, [&] {
-    do s.consume(s.buffered().size());
-    while (s.fill() != 0);
-  });
-}
+/// How long a client may take to end its half: a socket closed before that may lose our last words (RFC 9112, 9.6).
+constexpr auto longest_end = 1s;
 
 bool has_arrived(weft::io::stream& s) {
   pollfd socket{.fd = s.native_handle(), .events = POLLIN, .revents = 0};
@@ -222,7 +215,7 @@ bool server::connection::serve_one() {
   add_one(here.answered);
   if (logs) log(answer.code);
   if (keep_alive && skip_body()) return true;
-  linger(stream);
+  stream.finish(longest_end);
   return false;
 }
 
@@ -293,7 +286,7 @@ void server::connection::refuse(const error& why) {
   response r = text(std::string(why.what()) + "\n", why.code());
   write(r, false);
   if (server.most.log) log(r.code);
-  linger(stream);
+  stream.finish(longest_end);
 }
 
 void server::connection::log(status code) {
