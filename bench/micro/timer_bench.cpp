@@ -92,6 +92,13 @@ void timed_wait_weft(benchmark::State& state) {
     report(state, in_time);
   });
 }
+// No rival but a floor: a deadline from now begins with a look at the clock.
+void timer_clock(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(std::chrono::steady_clock::now());
+  bench::each(state);
+}
+
+WEFT_BENCH("timer_cancelled/clock", timer_clock);
 WEFT_BENCH("timer_cancelled/weft", timer_weft, 0U);
 WEFT_BENCH("timer_cancelled_among_10000/weft", timer_weft, many);
 WEFT_BENCH("sleep_cancelled/weft", sleep_cancelled_weft);

@@ -31,6 +31,8 @@ class OnLoops : public ::testing::TestWithParam<unsigned> {
     };
     // A loaded machine may stall anything; tests of the watchdog set their own.
     c.stall_after = std::chrono::nanoseconds(0);
+    // Nor may CPU tasks wait for ever because another test keeps the cores busy.
+    c.cpu_threads = cpu_scheduling::normal;
     return c;
   }
 };
