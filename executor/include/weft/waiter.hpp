@@ -48,12 +48,16 @@ struct agent : runnable {
   void run() noexcept final {}
   void fail(std::exception_ptr) noexcept final {}
 
+  // A wait touches two cache lines: the first, and the one where a fiber's registers follow. What it does not need lies
+  // between.
+  //
   // Who may touch what:
   //   word         the agent starts and ends a wait; wakers decide it, a fiber's own loop with a plain store, others
   //                with a CAS.
   //   hint         set by whoever cancels a scope the agent may be in; cleared by the agent.
   //   cancellable, reach  written by the agent before a wait; read by cancellers of CPU tasks and threads.
-  //   the atomics under "for reports"  written by the agent, read by anybody, without order.
+  //   waits_for, target, target_task, and the atomics under "for reports"  written by the agent, read by anybody,
+  //                without order.
   //   the rest     the agent; for a parked fiber also its loop.
   std::atomic<std::uint64_t> word{0};
   std::atomic<bool> hint{false};
@@ -62,6 +66,7 @@ struct agent : runnable {
   const kind what;
   std::uint8_t shields = 0;
   std::uint8_t turn = 0;  ///< counts checkpoints that did not switch
+  std::atomic<wait_kind> waits_for{wait_kind::none};
   loop_core* home = nullptr;
   task_core* task = nullptr;
   scope* innermost = nullptr;
@@ -75,13 +80,12 @@ struct agent : runnable {
   // For reports.
   std::atomic<std::uint64_t> task_id{0};
   std::atomic<std::uint64_t> parent_id{0};
-  std::atomic<const void*> site{nullptr};  ///< the bits of a std::source_location
-  std::atomic<wait_kind> waits_for{wait_kind::none};
-  std::atomic<const void*> target{nullptr};
-  std::atomic<std::uint64_t> target_task{0};
-  std::atomic<char> name[32] = {};                    ///< cut to fit; written before task_id
+  std::atomic<const void*> site{nullptr};             ///< the bits of a std::source_location
+  std::atomic<char> name[40] = {};                    ///< cut to fit; written before task_id
   std::array<std::atomic<const void*>, 3> held = {};  ///< the first few of the mutexes it holds
   std::uint32_t locks = 0;                            ///< how many it holds
+  std::atomic<const void*> target{nullptr};
+  std::atomic<std::uint64_t> target_task{0};
 
   void hold(const void* lock) noexcept {
     if (locks < held.size()) held[locks].store(lock, std::memory_order_relaxed);
