@@ -75,7 +75,10 @@ TEST_P(Local, AnAddressThatCannotBeIsRefusedBeforeAnySystemCall) {
   EXPECT_EQ(to_string(local_address::file("a/b")), "a/b");
   EXPECT_EQ(to_string(local_address::abstract("a/b")), "@a/b");
   run([&] {
-    const auto longest = local_address::abstract(std::string(107, 'x'));
+    // With our process's number, for others run this test at the same time.
+    std::string name = std::to_string(::getpid());
+    name.resize(107, 'x');
+    const auto longest = local_address::abstract(name);
     listener l = listen(longest);
     exchange(l, l, longest);
   });
