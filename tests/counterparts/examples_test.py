@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -26,7 +27,7 @@ class Examples(support.Case):
         url = re.fullmatch(r"listening on (https?://[0-9.:]+)\n", process.stdout.readline().decode())[1]
 
         def stop():
-            process.terminate()
+            support.tell(process, signal.SIGTERM)
             self.assertEqual(process.wait(support.LIMIT), 0)
             self.assertRegex(process.stdout.read().decode(), r"^stopped: \d+ requests answered")  # wrk leaves some
 

@@ -11,9 +11,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from tell import tell  # noqa: E402
 
 LIMIT = 30  # seconds, for what should take none
 PROGRAMS = os.environ.get("WEFT_COUNTERPARTS", ".")
@@ -99,7 +103,7 @@ class Server:
         try:
             wait_until(lambda: descriptors(self.pid) <= self._descriptors, "the server has descriptors left", 10)
         finally:
-            self._process.send_signal(signal.SIGTERM)
+            tell(self._process, signal.SIGTERM)
             code = self._process.wait(LIMIT)
         self.report = self._process.stdout.read().decode()
         self._case.assertEqual(code, 0, self.report)

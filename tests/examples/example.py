@@ -11,6 +11,9 @@ import threading
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from tell import tell  # noqa: E402
+
 PATIENCE = 60  # seconds, for what should take far less, on a busy machine with a sanitizer
 FOLDER = os.environ.get("WEFT_EXAMPLES_DIR", "build/dev/examples")
 
@@ -52,7 +55,7 @@ class Program:
 
     def stop(self, number=signal.SIGTERM):
         """Has it end; gives its last words. It must end with status 0."""
-        self.process.send_signal(number)
+        tell(self.process, number)
         return self.ended()
 
     def ended(self):

@@ -315,7 +315,7 @@ class ReverseProxy(unittest.TestCase):
         connection = self.connect(proxy)
         connection.request("GET", "/slow")
         self.assertTrue(example.eventually(lambda: self.asked("/slow")))
-        proxy.process.send_signal(signal.SIGTERM)
+        example.tell(proxy.process, signal.SIGTERM)
         self.assertTrue(example.eventually(lambda: socket.socket().connect_ex(("127.0.0.1", proxy.port)) != 0))
         for server in self.servers:
             server.go_on.set()

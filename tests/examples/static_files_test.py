@@ -156,7 +156,7 @@ class StaticFiles(unittest.TestCase):
             client.send("GET /huge.bin HTTP/1.1\r\nHost: here\r\n\r\n")
             head = client.receive_to("\r\n\r\n")
             self.assertIn("Content-Length: 40000000\r\n", head)
-            server.process.send_signal(signal.SIGINT)
+            example.tell(server.process, signal.SIGINT)
             self.assertTrue(idle.ends())
             got = []
             reader = threading.Thread(target=lambda: got.append(len(client.rest())))

@@ -13,6 +13,9 @@ import threading
 import time
 import urllib.parse
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support"))
+from tell import tell  # noqa: E402
+
 patience = 60  # seconds, for what takes far less, on a busy machine with a sanitizer
 program = os.environ.get("WEFT_IMAGE_SERVICE", "")
 
@@ -96,7 +99,7 @@ class Service:
         return self.get("/live").json()
 
     def terminate(self):
-        self.process.send_signal(signal.SIGTERM)
+        tell(self.process, signal.SIGTERM)
 
     def last_words(self):
         """Waits for its end; gives what it said. It must have ended well, and not complained."""
