@@ -29,6 +29,8 @@ struct fiber_agent final : agent, fiber, cpu_entry {
 };
 
 static_assert(alignof(fiber_agent) <= 64);
+static_assert(sizeof(agent) % 64 == 16,
+              "target and target_task, its last, share a cache line with the fiber's registers");
 /// Room for it at the top of each stack, the stack's alignment included.
 inline constexpr std::size_t control_block = (sizeof(fiber_agent) + 63) / 64 * 64;
 

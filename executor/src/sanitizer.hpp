@@ -92,7 +92,7 @@ inline void before_switch([[maybe_unused]] stack_notes& from, [[maybe_unused]] s
 #endif
 #if defined(WEFT_TSAN)
   // A signal that interrupts a fiber is kept in TSan's notes of that fiber until it calls a function that TSan
-  // intercepts. If it parked before, its handler might never run: so it calls one now.
+  // intercepts; if it parks before, perhaps for ever. So it calls one now: what comes later is still kept, if rarely.
   static std::size_t (*volatile intercepted)(const char*) = std::strlen;
   (void)intercepted("");
   __tsan_switch_to_fiber(to.fiber, 0);

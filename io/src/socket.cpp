@@ -201,7 +201,7 @@ namespace {
 constexpr auto longest_end = std::chrono::seconds(5);
 constexpr unsigned most_ends = 1000;
 constexpr std::size_t most_to_ignore = std::size_t{64} * 1024;  // one who sends more learns that nobody reads
-constinit std::atomic<unsigned> ends_under_way{0};
+constinit std::atomic<unsigned> ends_under_way{0};              // about so many: nothing is ordered by it
 
 // A socket that nobody has any more: sends what is left, and waits for the other side to end, too, or to send much. On
 // its loop.

@@ -18,11 +18,11 @@
 #include <utility>
 #include <vector>
 
+#include "bad_day.hpp"
 #include "io_test.hpp"
 #include "process.hpp"
 #include "system_calls.hpp"
 #include "weft/gather.hpp"
-#include "weft/inspect.hpp"
 #include "weft/io/serve.hpp"
 #include "weft/io/testing/streams.hpp"
 #include "weft/task_group.hpp"
@@ -32,6 +32,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using io::stream;
+using testing::a_bad_day;
 using testing::fail_calls;
 using testing::faults;
 using testing::faulty_call;
@@ -39,23 +40,7 @@ using testing::pattern;
 using testing::read_all;
 using testing::run_others_until;
 
-constexpr testing::fault_rates a_bad_day = {.interrupted = 4, .not_ready = 4, .partial = 2};
-
-/// As WithSockets: no descriptor is left, and no task, either.
-class Faults : public testing::WithSockets {
- protected:
-  template <class F>
-  void run(F body) {
-    WithSockets::run([&] {
-      const std::size_t before = inspect().size();
-      body();
-      run_others_until([&] { return inspect().size() == before; });
-    });
-    for (const auto call :
-         {faulty_call::receive, faulty_call::send, faulty_call::accept, faulty_call::epoll_add, faulty_call::connect})
-      fail_calls(call, 0, 0, 0);
-  }
-};
+class Faults : public testing::WithFaults {};
 INSTANTIATE_TEST_SUITE_P(Loops, Faults, ::testing::Values(1U, 2U), ::testing::PrintToStringParamName());
 
 /// Runs the contract of streams on a bad day.

@@ -7,10 +7,10 @@
 #include <cerrno>
 #include <string>
 
+#include "bad_day.hpp"
 #include "io_test.hpp"
 #include "papers.hpp"
 #include "system_calls.hpp"
-#include "weft/inspect.hpp"
 #include "weft/io/testing/streams.hpp"
 
 namespace weft::faults_tls_test {
@@ -18,27 +18,14 @@ namespace {
 
 using namespace std::chrono_literals;
 using io::stream;
+using testing::a_bad_day;
 using testing::fail_calls;
 using testing::faults;
 using testing::faulty_call;
 using testing::pattern;
 using testing::read_all;
 
-constexpr testing::fault_rates a_bad_day = {.interrupted = 4, .not_ready = 4, .partial = 2};
-
-/// No descriptor is left, and no task, either.
-class TlsFaults : public testing::WithSockets {
- protected:
-  template <class F>
-  void run(F body) {
-    WithSockets::run([&] {
-      const std::size_t before = inspect().size();
-      body();
-      testing::run_others_until([&] { return inspect().size() == before; });
-    });
-    for (const auto call : {faulty_call::receive, faulty_call::send}) fail_calls(call, 0, 0, 0);
-  }
-};
+class TlsFaults : public testing::WithFaults {};
 INSTANTIATE_TEST_SUITE_P(Loops, TlsFaults, ::testing::Values(1U, 2U), ::testing::PrintToStringParamName());
 
 TEST(FaultyStreams, TlsKeepsTheContract) {
