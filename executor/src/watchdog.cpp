@@ -1,5 +1,7 @@
 #include "watchdog.hpp"
 
+#include <time.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -18,6 +20,13 @@ constexpr auto between_searches = 250ms;
 constexpr int most_of_a_core = 100;  // for searches: the hundredth part
 // A loop that looks at the world this often in a millisecond needs nobody to tell it to.
 constexpr unsigned looks_by_itself = 4;
+
+// Not the time that passes: on a busy machine a search may stand still for long.
+std::chrono::nanoseconds cpu_time_of_this_thread() noexcept {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
 
 }  // namespace
 
@@ -41,8 +50,7 @@ void watchdog::run() {
   std::chrono::milliseconds nap = tick;
   std::chrono::milliseconds idle{};
   std::chrono::milliseconds unsearched{};
-  std::chrono::milliseconds pause{};  // that a search like the last one demands
-  bool searched = false;              // since a loop was last awake
+  std::chrono::milliseconds pause{};  // that the last search demands
   while (!stop_.load(std::memory_order_seq_cst)) {
     std::this_thread::sleep_for(nap);
     idle += nap;
@@ -53,26 +61,22 @@ void watchdog::run() {
         break;
       case seen::attentive:
         idle = {};
-        searched = false;
         nap = std::min(2 * nap, longest_tick);
         break;
       case seen::busy:
         idle = {};
-        searched = false;
         nap = tick;
         break;
     }
     const bool to_rest = idle > idle_before_rest;
-    if (unsearched >= pause && (unsearched >= between_searches || (to_rest && !searched))) {
-      const auto start = std::chrono::steady_clock::now();
-      look_for_circles();
-      // A circle is reported when it is seen twice: at once where nothing moves, else with the next search.
-      if (to_rest && !suspected_.empty()) look_for_circles();
-      pause = std::chrono::ceil<std::chrono::milliseconds>(most_of_a_core * (std::chrono::steady_clock::now() - start));
-      unsearched = {};
-      searched = idle.count() != 0;
-    }
-    if (!to_rest || !searched) continue;
+    if (unsearched < (to_rest ? pause : std::max<std::chrono::milliseconds>(pause, between_searches))) continue;
+    const auto start = cpu_time_of_this_thread();
+    look_for_circles();
+    pause = std::chrono::ceil<std::chrono::milliseconds>(most_of_a_core * (cpu_time_of_this_thread() - start));
+    unsearched = {};
+    if (!to_rest) continue;
+    // A circle is reported when it is seen twice, and while nobody wakes there is no other search.
+    if (!suspected_.empty()) look_for_circles();
     // Rest until a loop wakes. Dekker: the flag is set before the loops are looked at once more; a loop that wakes
     // writes `awake` before it reads it. (Its write is relaxed and its read seq_cst: should the read come first,
     // the loop's next wake-up ends the rest, and until then it is only polled every 256 switches instead of every ms.)
@@ -83,7 +87,6 @@ void watchdog::run() {
       resting.wait(true, std::memory_order_seq_cst);
     }
     idle = {};
-    searched = false;
     nap = tick;
   }
 }

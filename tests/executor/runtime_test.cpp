@@ -283,8 +283,9 @@ TEST(Deadlock, OfTasksThatWaitForOneAnotherIsReported) {
   EXPECT_NE(text.find("egg"), std::string::npos) << text;
 }
 
-// One waits for a lock, its holder for the one; all is asleep, and many wait for no task.
-TEST(Deadlock, OfALockIsReportedWhenNobodyIsAwake) {
+// One waits for a lock, its holder for the one; all is asleep, and many wait for no task. At once, and shortly before
+// the watchdog looks in any case.
+void a_circle_of_a_lock_after(std::chrono::milliseconds busy) {
   promise<std::string> reported;
   config c{.loops = 2};
   c.on_deadlock = [&](const std::string& t) { reported.set_value(t); };
@@ -293,6 +294,7 @@ TEST(Deadlock, OfALockIsReportedWhenNobodyIsAwake) {
         event never;
         std::vector<future<void>> others;
         for (int i = 0; i < 1000; ++i) others.push_back(spawn([&] { never.wait(); }));
+        for (const auto until = clock::now() + busy; clock::now() < until;) yield();
         mutex well;
         event held;
         auto fox = spawn({.name = "fox"}, [&] {
@@ -314,6 +316,10 @@ TEST(Deadlock, OfALockIsReportedWhenNobodyIsAwake) {
         for (auto& f : others) f.get();
       },
       c);
+}
+
+TEST(Deadlock, OfALockIsReportedWhenNobodyIsAwake) {
+  for (const auto busy : {0ms, 240ms}) a_circle_of_a_lock_after(busy);
 }
 
 TEST(Inspect, ListsEveryStartedTaskAndWhatItWaitsFor) {
