@@ -129,6 +129,8 @@ runtime_core::~runtime_core() {
   current_.store(nullptr, std::memory_order_seq_cst);
   // Threads outside weft that are handing something over: a few instructions each.
   while (visit::visitors().load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+  // What came when a loop had stopped already, or was about to: its senders have gone.
+  for (auto& l : loops_) l->take_last_mail();
 }
 
 loop_core& runtime_core::any_loop() noexcept {
@@ -148,19 +150,6 @@ void runtime_core::drive(const std::atomic<bool>& done) {
 }
 
 // --- the end ---
-
-namespace {
-
-struct cancel_root final : message {
-  explicit cancel_root(loop_core& l) noexcept : loop(l) {}
-  void run() noexcept override {
-    loop.root.cancel_here(cancel_reason::shutdown, 0);
-    delete this;
-  }
-  loop_core& loop;
-};
-
-}  // namespace
 
 void runtime_core::note_busy(loop_core& l, bool busy) noexcept {
   if (l.counted_busy != busy) {
@@ -184,7 +173,7 @@ void runtime_core::give_up_spawn() noexcept {
 
 void runtime_core::close() noexcept {
   closing_.store(true, std::memory_order_seq_cst);
-  for (auto& l : loops_) l->post(new cancel_root(*l));
+  for (auto& l : loops_) l->cancel_all();
   drive(stop_);
   for (auto& t : threads_) t.join();
   threads_.clear();

@@ -92,6 +92,12 @@ void loop_core::leave() noexcept {
   tl_agent = nullptr;
 }
 
+void loop_core::take_last_mail() noexcept {
+  enter();
+  intake();
+  leave();
+}
+
 void loop_core::post(runnable* newest, runnable* oldest) noexcept {
   if (inbox_.push(newest, oldest)) driver_->wake();
 }

@@ -72,6 +72,8 @@ class loop_core {
   /// The same for several, linked by `next` from the newest to the oldest.
   void post(runnable* newest, runnable* oldest) noexcept;
   void wake() noexcept { driver_->wake(); }
+  /// The runtime closes: every task here is to be cancelled. Once.
+  void cancel_all() noexcept { post(&calls_off_); }
   [[nodiscard]] unsigned index() const noexcept { return index_; }
   [[nodiscard]] std::uint32_t token() const noexcept { return token_; }
   [[nodiscard]] runtime_core& runtime() const noexcept { return runtime_; }
@@ -84,6 +86,8 @@ class loop_core {
   /// Makes the loop the calling thread's, and undoes it.
   void enter() noexcept;
   void leave() noexcept;
+  /// When it has run for the last time, and nobody sends any more.
+  void take_last_mail() noexcept;
 
   void ready(runnable* r) noexcept { ready_.push(r); }
   /// A task that may start anywhere: other loops can take it when they have nothing to do.
@@ -150,6 +154,12 @@ class loop_core {
  private:
   friend class runtime_core;
 
+  struct calls_off final : message {
+    explicit calls_off(loop_core& l) noexcept : loop(l) {}
+    void run() noexcept override { loop.root.cancel_here(cancel_reason::shutdown, 0); }
+    loop_core& loop;
+  };
+
   static void fiber_main(fiber& self) noexcept;
   runnable* next() noexcept;
   fiber_agent* stack_for(runnable* r) noexcept;
@@ -205,6 +215,7 @@ class loop_core {
   std::atomic<pool_list*> pools_{nullptr};
   gate& gate_;
   fiber_pool* default_fibers_;
+  calls_off calls_off_{*this};
   alignas(64) inbox inbox_;
   steal_ring ring_;
 };

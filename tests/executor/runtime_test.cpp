@@ -226,6 +226,36 @@ TEST(Unhandled, ErrorsAreReportedOnceWithTheTasksNameAndSite) {
   EXPECT_EQ(seen, (std::vector<std::string>{"blocking: 6", "cpu: 5", "dropped: 1", "kept: 2"}));
 }
 
+// A report may come to a loop that has stopped already.
+TEST(Unhandled, ErrorsAreReportedOnceThoughTheRuntimeEndsMeanwhile) {
+  for (int i = 0; i < 300; ++i) {
+    std::atomic<int> reports{0};
+    config c{.loops = 2};
+    c.on_unhandled = [&](const task_info&, const std::exception_ptr&) { ++reports; };
+    ::testing::internal::CaptureStderr();  // where a report goes when there is no runtime any more
+    {
+      runtime r(c);
+      auto failed = r.run([] {
+        auto f = spawn([]() -> void { throw std::runtime_error("late"); });
+        f.wait();
+        return f;
+      });
+      std::atomic<bool> go{false};
+      std::thread drops([&, f = std::move(failed)]() mutable {
+        while (!go) {
+        }
+        for (int n = i % 100; n > 0; --n) (void)std::chrono::steady_clock::now();
+        { const auto dropped = std::move(f); }
+      });
+      go = true;
+      r.close();
+      drops.join();
+    }
+    const auto said = ::testing::internal::GetCapturedStderr();
+    EXPECT_EQ(reports + static_cast<int>(said.find("late") != std::string::npos), 1) << said;
+  }
+}
+
 TEST(Stall, IsReportedOnceWithTheTaskAndWhereItIs) {
   std::mutex mutex;
   std::vector<stall_info> seen;
@@ -445,6 +475,24 @@ TEST(ManyRuntimes, StartAndStopInARow) {
     EXPECT_EQ(weft::run([] { return spawn(anywhere, [] { return 1; }).get() + spawn_cpu([] { return 1; }).get(); },
                         {.loops = 2}),
               2);
+}
+
+// A loop that is on its way to sleep may stop before the order to cancel everything has come to it. (The address
+// sanitizer sees what is left behind.)
+TEST(ManyRuntimes, LeaveNoMailBehind) {
+  for (int i = 0; i < 200; ++i) {
+    std::atomic<bool> over{false};
+    weft::run(
+        [&] {
+          for (unsigned loop = 1; loop < 8; ++loop)
+            (void)spawn(on_loop(loop), [&] {
+              while (!over) yield();
+            });
+          sleep_for(200us);
+          over = true;
+        },
+        {.loops = 8, .stall_after = 0ns});
+  }
 }
 
 }  // namespace
