@@ -57,7 +57,9 @@ context make_context(void* low, std::size_t size) noexcept {
 // like any other.
 [[gnu::always_inline]] inline arrival jump(context to, void* data) noexcept {
   asm volatile(
+#if !defined(WEFT_NO_RED_ZONE)
       "lea -128(%%rsp), %%rsp\n\t"  // the red zone is the compiler's
+#endif
       "lea 1f(%%rip), %%rax\n\t"
       "push %%rax\n\t"
       "push %%rbp\n\t"  // these two may be frame and base pointer, which cannot be clobbered
@@ -70,7 +72,9 @@ context make_context(void* low, std::size_t size) noexcept {
       "pop %%rax\n\t"
       "jmp *%%rax\n"
       "1:\n\t"
+#if !defined(WEFT_NO_RED_ZONE)
       "lea 128(%%rsp), %%rsp"
+#endif
       : "+D"(to), "+S"(data)
       :
       : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0", "xmm1", "xmm2", "xmm3",

@@ -25,6 +25,8 @@ class run_queue {
     tail_ = r;
   }
 
+  /// Who is the next, if any.
+  [[nodiscard]] const runnable* front() const noexcept { return head_; }
   runnable* pop() noexcept {
     runnable* r = head_;
     if (r) head_ = r->next;

@@ -108,13 +108,30 @@ namespace {
 fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_agent&>(static_cast<agent&>(*r)); }
 }  // namespace
 
+// Where many connections take turns, hardly anything of the fiber that is next is in the core's caches, and of its
+// stack each frame would be waited for on the way to the one above. So they are asked for a turn before. (Others than
+// those of IO take turns faster than that would help.)
+[[gnu::always_inline]] inline void loop_core::fetch(const runnable& r) noexcept {
+  if (r.how != runnable::kind::resume) return;
+  const auto& to = static_cast<const fiber_agent&>(static_cast<const agent&>(r));
+  const wait_kind left_for = to.waits_for.load(std::memory_order_relaxed);
+  if (left_for != wait_kind::readable && left_for != wait_kind::writable) return;
+  __builtin_prefetch(r.next, 1);
+  constexpr int frames = 10;  // cache lines of what waits in io::stream, and of the stream
+  const auto* const at = static_cast<const char*>(to.stack_pointer());
+  for (int line = 0; line < frames; ++line) __builtin_prefetch(at + 64 * line, 1);
+}
+
 [[gnu::always_inline]] inline runnable* loop_core::next() noexcept {
   // In a simulation the budget is always used up: every choice is the simulation's.
   const unsigned left = budget.load(std::memory_order_relaxed);
   // The loop must look at the world first, or at its mail: a load that stays in the cache until there is some.
   if (left == 0 || due.load(std::memory_order_relaxed) || inbox_.has_mail()) return nullptr;
   budget.store(left - 1, std::memory_order_relaxed);
-  if (runnable* r = ready_.pop()) return r;
+  if (runnable* r = ready_.pop()) {
+    if (const runnable* then = ready_.front()) fetch(*then);
+    return r;
+  }
   return next_spare();
 }
 

@@ -162,6 +162,7 @@ class loop_core {
 
   static void fiber_main(fiber& self) noexcept;
   runnable* next() noexcept;
+  static void fetch(const runnable& r) noexcept;
   fiber_agent* stack_for(runnable* r) noexcept;
   fiber_agent* find_stack_for(runnable* r) noexcept;
   fiber_pool& pool_for(std::uint32_t stack_size);

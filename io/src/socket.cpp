@@ -42,9 +42,12 @@ ssize_t transmit(int fd, const void* from, std::size_t size) noexcept {
 }
 #endif
 
+// These are out of line, for their arrays would else be in the frame of every read and write, and push what is beneath
+// it into other cache lines.
+
 // The same from a local socket, where recv(2) stops behind a byte that carries a descriptor, though there be more. Then
 // `stopped`: nobody made room for the descriptor (MSG_CTRUNC), and it was closed.
-ssize_t receive_local(int fd, void* to, std::size_t size, bool& stopped) noexcept {
+[[gnu::noinline]] ssize_t receive_local(int fd, void* to, std::size_t size, bool& stopped) noexcept {
   ::iovec piece{to, size};
   ::msghdr message{};
   message.msg_iov = &piece;
@@ -54,7 +57,7 @@ ssize_t receive_local(int fd, void* to, std::size_t size, bool& stopped) noexcep
   return n;
 }
 
-ssize_t receive_pieces(int fd, std::span<std::byte> to, std::span<std::byte> more) noexcept {
+[[gnu::noinline]] ssize_t receive_pieces(int fd, std::span<std::byte> to, std::span<std::byte> more) noexcept {
   std::array<::iovec, 2> pieces{::iovec{to.data(), to.size()}, ::iovec{more.data(), more.size()}};
   ::msghdr message{};
   message.msg_iov = pieces.data();
@@ -62,7 +65,7 @@ ssize_t receive_pieces(int fd, std::span<std::byte> to, std::span<std::byte> mor
   return ::recvmsg(fd, &message, MSG_DONTWAIT);
 }
 
-ssize_t transmit_pieces(int fd, std::span<const std::span<const std::byte>> from) noexcept {
+[[gnu::noinline]] ssize_t transmit_pieces(int fd, std::span<const std::span<const std::byte>> from) noexcept {
   constexpr std::size_t most = 16;
   std::array<::iovec, most> pieces;
   const std::size_t count = std::min(from.size(), most);
