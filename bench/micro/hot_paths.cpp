@@ -112,6 +112,31 @@ bool timers_made_and_cancelled(std::size_t n) {
   return in_time == n;
 }
 
+// Two fibers that wait for one another's events, one with a time limit that never comes.
+bool timed_waits(std::size_t n) {
+  weft::event to;
+  weft::event from;
+  bool stop = false;
+  auto other = weft::spawn([&] {
+    for (;;) {
+      to.wait();
+      to.clear();
+      if (stop) return;
+      from.set();
+    }
+  });
+  std::size_t in_time = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    to.set();
+    in_time += from.wait_for(std::chrono::hours(1));
+    from.clear();
+  }
+  stop = true;
+  to.set();
+  other.get();
+  return in_time == n;
+}
+
 }  // namespace
 
 int main() {
@@ -126,6 +151,7 @@ int main() {
         count("mutex", 10'000, locks_and_unlocks);
         count("gather_100", 4'000, gathers_of_a_hundred);
         count("timer_cancelled", 4'000, timers_made_and_cancelled);
+        count("timed_wait", 4'000, timed_waits);
       },
       c);
   return all_right ? 0 : 1;

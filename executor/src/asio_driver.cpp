@@ -12,6 +12,8 @@
 #include <asio/detail/epoll_reactor.hpp>
 #include <asio/detail/scheduler.hpp>
 #include <cerrno>
+#include <fstream>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -192,6 +194,24 @@ clock::time_point asio_driver::now() const noexcept {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);  // what std::chrono::steady_clock reads, a library further away
   return clock::time_point(std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
+}
+
+clock::time_point asio_driver::now_or_later() noexcept {
+  if (!may_count_) return now();
+  return late_.now([] { return core_counter(); }, [this] { return now(); });
+}
+
+bool core_counter_is_the_clock() noexcept {
+#if defined(__x86_64__)
+  static const bool yes = [] {
+    std::ifstream in("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    std::string name;
+    return in >> name && name == "tsc";
+  }();
+  return yes;
+#else
+  return false;
+#endif
 }
 
 }  // namespace weft::detail

@@ -18,6 +18,7 @@
 #include <chrono>
 
 #include "driver.hpp"
+#include "late_clock.hpp"
 
 namespace weft::detail {
 
@@ -29,6 +30,7 @@ class asio_driver final : public driver {
   bool poll(clock::time_point until) override;
   void wake() noexcept override;
   [[nodiscard]] clock::time_point now() const noexcept override;
+  [[nodiscard]] clock::time_point now_or_later() noexcept override;
   [[nodiscard]] asio::io_context& context() override { return context_; }
   [[nodiscard]] int epoll() override { return epoll_.fd; }
 
@@ -63,6 +65,8 @@ class asio_driver final : public driver {
   std::atomic<bool> sleeping_{false};
   unsigned skipped_ = 0;  // polls in a row that left our epoll out
   clock::time_point armed_ = clock::time_point::max();
+  const bool may_count_ = core_counter_is_the_clock();
+  late_clock late_;
   asio::io_context context_;
   asio_reactor& reactor_;
   const asio::executor_work_guard<asio::io_context::executor_type> work_;

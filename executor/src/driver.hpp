@@ -23,6 +23,8 @@ class driver {
   virtual void wake() noexcept = 0;
 
   [[nodiscard]] virtual clock::time_point now() const noexcept = 0;
+  /// The loop's thread only. Not earlier than now(), and a few microseconds later at the most, for less: for deadlines.
+  [[nodiscard]] virtual clock::time_point now_or_later() noexcept { return now(); }
   [[nodiscard]] virtual asio::io_context& context() = 0;
   /// Where it sleeps, for descriptors whose event_taker is to be told; it is asked for context() first.
   [[nodiscard]] virtual int epoll() { return -1; }

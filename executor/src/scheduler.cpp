@@ -514,4 +514,9 @@ clock::time_point clock::now() noexcept {
       std::chrono::duration_cast<clock::duration>(std::chrono::steady_clock::now().time_since_epoch()));
 }
 
+clock::time_point detail::now_or_later() noexcept {
+  if (loop_core* loop = current_loop()) return loop->now_or_later();
+  return clock::now();
+}
+
 }  // namespace weft

@@ -102,6 +102,7 @@ class loop_core {
   void disarm(timer& t) noexcept { timers_.remove(t); }
 
   [[nodiscard]] clock::time_point now() const noexcept { return driver_->now(); }
+  [[nodiscard]] clock::time_point now_or_later() noexcept { return driver_->now_or_later(); }
   /// std::uncaught_exceptions() of the running fiber, without a call.
   [[nodiscard]] unsigned uncaught() const noexcept { return globals_->uncaught; }
   [[nodiscard]] driver& io() noexcept { return *driver_; }

@@ -18,6 +18,11 @@ struct clock {
   static time_point now() noexcept;
 };
 
+namespace detail {
+/// Not earlier than clock::now(), and a few microseconds later at the most, for less.
+clock::time_point now_or_later() noexcept;
+}  // namespace detail
+
 /// A point in time after which a wait gives up; `deadline::never()` for none.
 class deadline {
  public:
@@ -26,10 +31,11 @@ class deadline {
 
   static constexpr deadline never() noexcept { return {}; }
 
-  /// From now. A duration too long to be added means never; a negative one has passed already.
+  /// From now, or a few microseconds later. A duration too long to be added means never; none, or a negative one, has
+  /// passed already.
   template <class Rep, class Period>
   static deadline after(std::chrono::duration<Rep, Period> duration) noexcept {
-    const auto now = clock::now();
+    const auto now = duration > duration.zero() ? detail::now_or_later() : clock::now();
     using wide = std::chrono::duration<double, std::nano>;
     if (wide(duration) >= wide(clock::time_point::max() - now) * 0.999) return never();
     return now + std::chrono::ceil<clock::duration>(duration);
