@@ -2,6 +2,11 @@
 //
 // channel_two_loops_asleep/futex and /eventfd are the floor: two threads that do nothing but sleep in the kernel and
 // wake each other, in the two ways there are. What a system takes beyond that is its own.
+//
+// channel_two_loops_awake/cache_lines is that for loops that are awake: what five cache lines take that go from one
+// core to the other with each value, for a read-modify-write each. weft's are the channel's word and its lists, the
+// receiver's place, its control block and its loop's inbox. Neither side runs anything else; a loop that runs fibers
+// also takes what the same round trip takes on one loop, and is in the middle of a turn when a value comes.
 
 #include <linux/futex.h>
 #include <sys/epoll.h>
@@ -9,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <asio.hpp>
 #include <asio/experimental/channel.hpp>
 #include <asio/experimental/concurrent_channel.hpp>
@@ -376,15 +382,19 @@ WEFT_BENCH_MANUAL("channel_two_loops_asleep/std_thread", channel_asleep_threads<
 WEFT_BENCH_MANUAL("channel_two_loops_asleep/futex", channel_asleep_threads<futex_slot>);
 WEFT_BENCH_MANUAL("channel_two_loops_asleep/eventfd", channel_asleep_threads<eventfd_slot>);
 
+// So many cache lines change hands with a value; the last tells that the others have.
+template <int Lines>
 class spinning_slot {
  public:
-  void send(int v) { value_.store(v, std::memory_order_release); }
+  void send(int v) {
+    for (int i = Lines - 1; i >= 0; --i) change(i, v);
+  }
   int recv() {
     // With fewer cores than threads the other one must be let in.
     for (unsigned spins = 1;; ++spins) {
-      const int v = value_.load(std::memory_order_acquire);
+      const int v = lines_[0].value.load(std::memory_order_acquire);
       if (v != none) {
-        value_.store(none, std::memory_order_relaxed);
+        for (int i = 0; i < Lines; ++i) change(i, none);
         return v;
       }
       if (spins % 4096 == 0) std::this_thread::yield();
@@ -393,11 +403,21 @@ class spinning_slot {
 
  private:
   static constexpr int none = -2;
-  alignas(64) std::atomic<int> value_{none};
+  struct alignas(128) line {  // a core fetches them in pairs
+    std::atomic<int> value{none};
+  };
+  void change(int i, int v) {
+    if (Lines == 1)
+      lines_[static_cast<std::size_t>(i)].value.store(v, std::memory_order_release);
+    else
+      lines_[static_cast<std::size_t>(i)].value.exchange(v, std::memory_order_acq_rel);
+  }
+  std::array<line, Lines> lines_;
 };
-void channel_awake_std_thread(benchmark::State& state) {
-  spinning_slot to;
-  spinning_slot from;
+template <int Lines>
+void channel_awake_threads(benchmark::State& state) {
+  spinning_slot<Lines> to;
+  spinning_slot<Lines> from;
   std::thread other([&] {
     bench::pin(1);
     for (int v; (v = to.recv()) >= 0;) from.send(v + 1);
@@ -410,7 +430,8 @@ void channel_awake_std_thread(benchmark::State& state) {
   to.send(-1);
   other.join();
 }
-WEFT_BENCH("channel_two_loops_awake/std_thread", channel_awake_std_thread);
+WEFT_BENCH("channel_two_loops_awake/std_thread", channel_awake_threads<1>);
+WEFT_BENCH("channel_two_loops_awake/cache_lines", channel_awake_threads<5>);
 
 #if defined(WEFT_BENCH_STATE_THREADS)
 // It has no channel: a slot and a condition variable.
