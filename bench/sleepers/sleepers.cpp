@@ -36,7 +36,12 @@ double cpu_seconds() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::size_t count = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
+  char* rest = nullptr;
+  const std::size_t count = argc > 1 ? std::strtoull(argv[1], &rest, 10) : 1'000'000;
+  if (count == 0 || argc > 2 || (rest && *rest != '\0')) {
+    std::cerr << "usage: sleepers [COUNT]\n";
+    return 2;
+  }
   const bool ok = weft::run(
       [count] {
         const auto resident = status("VmRSS");
