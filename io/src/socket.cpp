@@ -12,7 +12,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <vector>
 
 #include "sockaddr.hpp"
@@ -201,10 +200,7 @@ void socket_transport::close() noexcept {
 
 namespace {
 
-constexpr auto longest_end = std::chrono::seconds(5);
-constexpr unsigned most_ends = 1000;
-constexpr std::size_t most_to_ignore = std::size_t{64} * 1024;  // one who sends more learns that nobody reads
-constinit std::atomic<unsigned> ends_under_way{0};              // about so many: nothing is ordered by it
+constinit std::atomic<unsigned> ends_under_way{0};  // about so many: nothing is ordered by it
 
 // A socket that nobody has any more: sends what is left, and waits for the other side to end, too, or to send much. On
 // its loop.
@@ -215,13 +211,13 @@ class ending {
         socket_(std::make_unique<socket_transport>(std::move(socket), peer, std::string(name))) {}
 
   void operator()() {
-    const deadline until = deadline::after(longest_end);
+    const deadline until = deadline::after(endings.longest);
     try {
       for (std::span<const std::byte> rest = last_; !rest.empty();)
         rest = rest.subspan(socket_->write_some(std::span(&rest, 1), until));
       socket_->shutdown_write();
       std::array<std::byte, 4096> some;
-      for (std::size_t n = 1, came = 0; n > 0 && came < most_to_ignore; came += n) {
+      for (std::size_t n = 1, came = 0; n > 0 && came < endings.most_ignored; came += n) {
         n = socket_->read_some(some, until);
         checkpoint();
       }
@@ -266,7 +262,7 @@ void begin(ending e) {
 
 void socket_transport::close_after(std::span<const std::byte> last) noexcept {
   last = last.subspan(try_write(last));
-  if (socket_.fd() >= 0 && ends_under_way.load(std::memory_order_relaxed) < most_ends) {
+  if (socket_.fd() >= 0 && ends_under_way.load(std::memory_order_relaxed) < endings.most_at_once) {
     try {
       begin(ending(socket_, peer_, name_, last));
     } catch (...) {

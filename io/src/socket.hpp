@@ -1,6 +1,8 @@
 #pragma once
 // A connected stream socket as a transport.
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,6 +27,15 @@ bool would_wait(int code) noexcept;
 
 /// Sets an option of a socket that is an int. False when the system does not know it.
 bool set_option(int fd, int level, int name, int value) noexcept;
+
+/// What a socket may cost that was closed with something left to say (close_after()).
+struct ending_limits {
+  std::chrono::nanoseconds longest = std::chrono::seconds(5);
+  std::size_t most_ignored = std::size_t{64} * 1024;  ///< bytes; one who sends more learns that nobody reads
+  unsigned most_at_once = 1000;                       ///< in the process; more are closed at once
+};
+/// Tests set others, while no runtime runs.
+inline constinit ending_limits endings;
 
 class socket_transport final : public transport {
  public:
