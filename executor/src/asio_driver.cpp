@@ -12,8 +12,6 @@
 #include <asio/detail/epoll_reactor.hpp>
 #include <asio/detail/scheduler.hpp>
 #include <cerrno>
-#include <fstream>
-#include <string>
 #include <system_error>
 #include <utility>
 
@@ -199,19 +197,6 @@ clock::time_point asio_driver::now() const noexcept {
 clock::time_point asio_driver::now_or_later() noexcept {
   if (!may_count_) return now();
   return late_.now([] { return core_counter(); }, [this] { return now(); });
-}
-
-bool core_counter_is_the_clock() noexcept {
-#if defined(__x86_64__)
-  static const bool yes = [] {
-    std::ifstream in("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-    std::string name;
-    return in >> name && name == "tsc";
-  }();
-  return yes;
-#else
-  return false;
-#endif
 }
 
 }  // namespace weft::detail
