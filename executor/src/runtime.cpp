@@ -190,7 +190,9 @@ namespace {
 struct report_message final : message {
   report_message(task_info t, std::exception_ptr e) noexcept : task(std::move(t)), error(std::move(e)) {}
   void run() noexcept override {
-    tl_loop->runtime().report_unhandled(task, std::move(error));
+    runtime_core& rt = tl_loop->runtime();
+    rt.report_unhandled(task, std::move(error));
+    rt.in_flight.fetch_sub(1, std::memory_order_seq_cst);
     delete this;
   }
   task_info task;
@@ -210,14 +212,18 @@ void report_unhandled(task_info task, std::exception_ptr error) noexcept {
     rt->report_unhandled(task, std::move(error));
     return;
   }
-  const auto loop = (task.id & 255) - 1;  // ids end in the number of the loop that spawned the task
+  // Counted like a spawn: no loop stops with the report under way.
+  rt->in_flight.fetch_add(1, std::memory_order_seq_cst);
   if (rt->closing()) {
     rt->report_unhandled(task, std::move(error));
+    rt->give_up_spawn();
     return;
   }
+  const auto loop = (task.id & 255) - 1;  // ids end in the number of the loop that spawned the task
   try {
     rt->loop(loop < rt->loops() ? loop : 0).post(new report_message(std::move(task), std::move(error)));
   } catch (...) {
+    rt->give_up_spawn();
     std::fputs("weft: a task failed, and there is no memory to say more\n", stderr);
   }
 }

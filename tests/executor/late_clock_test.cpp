@@ -5,7 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <random>
-#include <thread>
+#include <utility>
 
 #include "weft/deadline.hpp"
 #include "weft_test.hpp"

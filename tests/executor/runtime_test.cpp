@@ -226,7 +226,7 @@ TEST(Unhandled, ErrorsAreReportedOnceWithTheTasksNameAndSite) {
   EXPECT_EQ(seen, (std::vector<std::string>{"blocking: 6", "cpu: 5", "dropped: 1", "kept: 2"}));
 }
 
-// A report may come to a loop that has stopped already.
+// A report may come while the loops stop.
 TEST(Unhandled, ErrorsAreReportedOnceThoughTheRuntimeEndsMeanwhile) {
   for (int i = 0; i < 300; ++i) {
     std::atomic<int> reports{0};
