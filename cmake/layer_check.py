@@ -25,7 +25,7 @@ FLOORS = {
         # 1 machine room
         {
             "public": "runnable timer stack",
-            "private": "sanitizer eh_globals thread_priority stack_pool context fiber run_queue inbox steal_ring spare_tasks timer_queue late_clock record_cache",
+            "private": "sanitizer eh_globals thread_priority stack_pool context fiber run_queue inbox outlook steal_ring spare_tasks timer_queue late_clock record_cache",
         },
         # 2 loop
         {"public": "loop gate", "private": "driver asio_driver sim_driver"},

@@ -55,7 +55,7 @@ loop_core::loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driv
       index_(index),
       token_((loops_made.fetch_add(1, std::memory_order_relaxed) + 1) << 8 | index),
       driver_(std::move(d)),
-      may_look_out_(usable_cores() > 1),
+      outlook_(usable_cores() > 1),
       gate_(gate::take()),
       default_fibers_(&add_pool(stack_size, most_stacks)) {}
 
@@ -345,19 +345,15 @@ void loop_core::leave_idle(std::uint64_t mine) noexcept {
     }
 }
 
-// To be woken costs tens of microseconds, on both sides. So where messages of other threads have come soon after it
-// fell asleep, a loop first looks out for the next for about as long as that would cost (Karlin et al., Competitive
-// randomized algorithms for non-uniform problems, 1990: at most twice the best that could be done). It halves that each
-// time in vain, and then looks out again ever more rarely. Events of IO do not start it, and it goes on asking for
-// them.
+// Before it sleeps. Events of IO do not start it, and it goes on asking for them.
 bool loop_core::look_out() {
   const auto begin = now();
-  const auto end = std::min(begin + look_, timers_.earliest());
+  const auto end = std::min(begin + outlook_.length(), timers_.earliest());
   auto next_poll = begin + std::chrono::microseconds(4);
   for (auto at = begin; at < end; at = now()) {
     for (int i = 0; i < 16; ++i) {
       if (!inbox_.empty()) {
-        patience_ = 1;
+        outlook_.found();
         return true;
       }
       pause_core();
@@ -366,18 +362,8 @@ bool loop_core::look_out() {
     if (driver_->poll(clock::time_point::min())) return true;  // perhaps a wake(), which must not be lost
     next_poll = at + std::chrono::microseconds(4);
   }
-  look_ = look_ / 2 < shortest_look ? std::chrono::nanoseconds(0) : look_ / 2;
-  if (look_.count() == 0) patience_ = std::min(2 * patience_, longest_patience);
+  outlook_.in_vain();
   return false;
-}
-
-// After a sleep; `since` is when it began, if that was worth a look at the clock.
-void loop_core::learn(bool by_mail, clock::time_point since) noexcept {
-  if (by_mail && mail_before_ && now() - since < 2 * longest_look && ++short_sleeps_ >= patience_) {
-    short_sleeps_ = 0;
-    look_ = longest_look;
-  }
-  mail_before_ = by_mail;
 }
 
 void loop_core::sleep() {
@@ -391,15 +377,15 @@ void loop_core::sleep() {
       return;
     }
   }
-  if (look_.count() > 0 && look_out()) {
+  if (outlook_.length().count() > 0 && look_out()) {
     intake();
   } else if (inbox_.try_sleep()) {
-    const auto since = mail_before_ ? now() : clock::time_point();
+    const auto since = outlook_.learns() ? now() : clock::time_point();
     awake.store(false, std::memory_order_relaxed);
     driver_->poll(timers_.earliest());
     awake.store(true, std::memory_order_relaxed);
     runtime_core::notice_busy();
-    if (may_look_out_) learn(!inbox_.empty(), since);
+    outlook_.slept(!inbox_.empty(), outlook_.learns() ? now() - since : outlook::duration(0));
     intake();
   }
   if (steals) leave_idle(mine);

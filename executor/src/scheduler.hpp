@@ -18,6 +18,7 @@
 #include "fiber_agent.hpp"
 #include "fiber_pool.hpp"
 #include "inbox.hpp"
+#include "outlook.hpp"
 #include "record_cache.hpp"
 #include "run_queue.hpp"
 #include "spare_tasks.hpp"
@@ -181,7 +182,6 @@ class loop_core {
   void check_no_algorithm() const noexcept;
   void sleep();
   bool look_out();
-  void learn(bool by_mail, clock::time_point since) noexcept;
 
   runtime_core& runtime_;
   const unsigned index_;
@@ -199,15 +199,7 @@ class loop_core {
   clock::time_point turn_of_oldest_;
   timer_queue timers_;
 
-  // Looking out: see sleep().
-  static constexpr std::chrono::nanoseconds longest_look{50'000};
-  static constexpr std::chrono::nanoseconds shortest_look{2'000};
-  static constexpr unsigned longest_patience = 1024;
-  const bool may_look_out_;
-  bool mail_before_ = false;          // the last sleep was ended by mail
-  std::chrono::nanoseconds look_{0};  // for how long it looks out
-  unsigned patience_ = 1;             // how many short sleeps it waits for before it looks out again
-  unsigned short_sleeps_ = 0;
+  outlook outlook_;
 
   // One pool for each size of stack that was asked for; the list only grows, so any thread may read it.
   struct pool_list {
