@@ -257,15 +257,15 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
 
 // True when the caller, whose own the channel is, has been linked as a receiver.
 inline bool channel_core::enter_to_link(turn& t) noexcept {
-  if (!enter_own()) [[unlikely]]
+  gate& here = *tl_gate;
+  if (!enter_own(here)) [[unlikely]]
     return false;
   const bool can_wait = size() == 0 && senders_.empty() && !closed_.load(std::memory_order_relaxed);
   if (can_wait) [[likely]] {
     receivers_.push_back(t);
     awaited_.store(true, std::memory_order_relaxed);
-    marks_ = room;
   }
-  leave_as_own();
+  leave_as_own(here, can_wait ? room : marks_);
   return can_wait;
 }
 
@@ -284,9 +284,10 @@ inline bool channel_core::enter_to_link(turn& t) noexcept {
 
 channel_core::turn* channel_core::try_hand_over() noexcept {
   if (!awaited_.load(std::memory_order_relaxed)) return nullptr;  // to be known for certain only inside; see put()
-  if (enter_own()) [[likely]] {
+  gate& here = *tl_gate;
+  if (enter_own(here)) [[likely]] {
     turn* const r = pick_receiver();
-    leave_as_own();
+    leave_as_own(here, marks_);
     return r;
   }
   return try_hand_over_of_others();

@@ -138,7 +138,7 @@ void monitor::is_nobodys() noexcept {
   return true;
 }
 
-[[gnu::cold, gnu::noinline]] void monitor::release_owed(gate& g) noexcept {
+[[gnu::cold, gnu::noinline]] bool monitor::release_owed(gate& g) noexcept {
   for (debt* d = g.owed.exchange(nullptr, std::memory_order_acquire); d;) {
     debt* const next = d->next;
     monitor& of = *d->of;
@@ -150,6 +150,7 @@ void monitor::is_nobodys() noexcept {
     }
     d = next;
   }
+  return true;
 }
 
 namespace {

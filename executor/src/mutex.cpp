@@ -20,7 +20,7 @@ mutex::~mutex() {
 
 // --- who holds it ---
 
-void mutex::owned_by(agent* who) noexcept {
+inline void mutex::owned_by(agent* who) noexcept {
   owner_.store(who, std::memory_order_release);  // pairs with comes(), which looks where that agent is at home
   owner_task_.store(who ? who->task_id.load(std::memory_order_relaxed) : 0, std::memory_order_relaxed);
 }
@@ -49,15 +49,14 @@ bool mutex::owned_by_task_of(const agent& who) const noexcept {
 // --- locking ---
 
 bool mutex::try_lock() noexcept {
-  if (enter_own()) [[likely]] {
-    const bool free = !(marks_ & locked);
-    marks_ |= locked;
-    leave_as_own();
-    if (!free) return false;
+  detail::gate& here = *detail::tl_gate;
+  if (enter_own(here)) [[likely]] {
+    if (marks_ & locked) [[unlikely]]
+      return !leave_as_own(here, marks_);
     agent* const me = tl_agent;
     owned_by(me);
     if (me) me->hold(this);
-    return true;
+    return leave_as_own(here, marks_ | locked);
   }
   return try_lock_of_others();
 }
@@ -188,19 +187,22 @@ void mutex::unlock() noexcept {
 #ifndef NDEBUG
   check_owner();
 #endif
-  if (agent* const me = tl_agent; me && owned_by_task_of(*me) && enter_own()) [[likely]] {
-    me->give_up(this);
+  detail::gate& here = *detail::tl_gate;
+  if (agent* const me = tl_agent; me && owned_by_task_of(*me) && enter_own(here)) [[likely]] {
+    if (marks_ != locked || !me->gives_up_last(this)) [[unlikely]]
+      return unlock_inside(*me);
     owner_.store(nullptr, std::memory_order_relaxed);
-    if (marks_ == locked) {
-      marks_ = 0;
-      leave_as_own();
-    } else {
-      pass_on();
-      leave();
-    }
+    leave_as_own(here, 0);
     return;
   }
   unlock_of_others();
+}
+
+[[gnu::noinline]] void mutex::unlock_inside(agent& me) noexcept {
+  me.give_up(this);
+  owner_.store(nullptr, std::memory_order_relaxed);
+  pass_on();
+  leave();
 }
 
 void mutex::unlock_of_others() noexcept {

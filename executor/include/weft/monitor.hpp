@@ -145,8 +145,9 @@ class monitor {
   }
   /// The same, where it is the calling loop's own and the loop is inside nothing else. Never true off the loops:
   /// threads outside share a gate, in which nobody may be seen, and which is nobody's home.
-  [[nodiscard, gnu::always_inline]] bool enter_own() noexcept {
-    gate& g = *tl_gate;
+  [[nodiscard]] bool enter_own() noexcept { return enter_own(*tl_gate); }
+  /// g: the calling thread's.
+  [[nodiscard, gnu::always_inline]] bool enter_own(gate& g) noexcept {
     if (home_.load(std::memory_order_relaxed) != &g || g.inside.load(std::memory_order_relaxed)) return false;
     // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word.
     g.inside.store(this, std::memory_order_release);
@@ -164,7 +165,7 @@ class monitor {
       if (woken_) {
         leave_own(g);
       } else {
-        leave_as_own();
+        leave_as_own(g, marks_);
       }
       return;
     }
@@ -176,10 +177,12 @@ class monitor {
     leave_slowly();
   }
 
-  /// The same after enter_own(), where nobody was woken.
-  [[gnu::always_inline]] void leave_as_own() noexcept {
-    shown_.store(marks_, std::memory_order_release);
-    leave_gate(*tl_gate);
+  /// The same after enter_own(), where nobody was woken; m are the marks from now on. True, so that it can be the last
+  /// call of who says true.
+  [[gnu::always_inline]] bool leave_as_own(gate& g, word m) noexcept {
+    marks_ = m;
+    shown_.store(m, std::memory_order_release);
+    return leave_gate(g);
   }
 
   /// Carries r out, or leaves it. r must last until it was carried out.
@@ -311,13 +314,14 @@ class monitor {
     }
     return true;
   }
-  [[gnu::always_inline]] static void leave_gate(gate& g) noexcept {
+  [[gnu::always_inline]] static bool leave_gate(gate& g) noexcept {
     g.inside.store(nullptr, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     if (g.owed.load(std::memory_order_relaxed)) [[unlikely]]
-      release_owed(g);
+      return release_owed(g);
+    return true;
   }
-  static void release_owed(gate& g) noexcept;
+  static bool release_owed(gate& g) noexcept;
   static void resume_all(wait_entry* newest) noexcept;
   [[nodiscard]] bool take_over() noexcept;
   void is_nobodys() noexcept;

@@ -94,6 +94,7 @@ class mutex : private detail::monitor {
   void pass_on() noexcept;
   bool try_lock_of_others() noexcept;
   void unlock_of_others() noexcept;
+  void unlock_inside(detail::agent& me) noexcept;
   void take_note() noexcept;
   bool comes_again() noexcept;
   void owned_by(detail::agent* who) noexcept;

@@ -88,16 +88,20 @@ struct agent : runnable {
   std::atomic<std::uint64_t> target_task{0};
 
   void hold(const void* lock) noexcept {
-    if (locks < held.size()) held[locks].store(lock, std::memory_order_relaxed);
-    ++locks;
+    const std::uint32_t before = locks++;
+    if (before < held.size()) held[before].store(lock, std::memory_order_relaxed);
+  }
+  /// True when it was the last that it took, and is noted; then it is given up.
+  bool gives_up_last(const void* lock) noexcept {
+    const std::uint32_t left = locks - 1;
+    if (left >= held.size() || held[left].load(std::memory_order_relaxed) != lock) return false;
+    locks = left;
+    held[left].store(nullptr, std::memory_order_relaxed);
+    return true;
   }
   void give_up(const void* lock) noexcept {
-    if (locks == 0) return;
+    if (locks == 0 || gives_up_last(lock)) return;
     --locks;
-    if (locks < held.size() && held[locks].load(std::memory_order_relaxed) == lock) {  // the last first
-      held[locks].store(nullptr, std::memory_order_relaxed);
-      return;
-    }
     for (std::size_t i = 0; i < held.size(); ++i) {
       if (held[i].load(std::memory_order_relaxed) != lock) continue;
       const std::size_t last = locks < held.size() ? locks : held.size() - 1;
