@@ -2,7 +2,8 @@
 // connections share a plain map and need no lock: between two waits nothing else touches it.
 //
 // Run it: build/dev/examples/11_key_value --port 7002
-//         (port 0 takes any free one; also --keys, the most it holds, and --silence-ms)
+//         (port 0 takes any free one; also --keys and --bytes, of keys and values, the most it holds; --connections and
+//         --silence-ms)
 //
 //     nc localhost 7002
 //     SET colour 60 dark green     OK         kept for 60 seconds; 0 is for ever; the value is the rest of the line
@@ -13,9 +14,9 @@
 //     KEYS                         INT 1      how many there are
 //     QUIT                         OK, and the end
 //
-// What it does not understand it answers with "ERROR" and why. Commands may be sent without waiting (pipelined):
-// answers come in order, and those that are ready go out together. On SIGINT (Ctrl-C) or SIGTERM it ends with a line
-// such as
+// What it does not understand it answers with "ERROR" and why. When it is full, what would need more room is answered
+// "ERROR the store is full", and all that is there stays. Commands may be sent without waiting (pipelined): answers
+// come in order, and those that are ready go out together. On SIGINT (Ctrl-C) or SIGTERM it ends with a line such as
 //
 //     stopped: 4711 commands, 12 keys
 
@@ -40,7 +41,8 @@ constexpr std::size_t longest_key = 250;
 
 class store {
  public:
-  explicit store(std::size_t most) : entries_(most) {}
+  using map = expiring_map<std::string>;
+  explicit store(map::bounds most) : entries_(most) {}
 
   /// The answer to a line, without its end. Does not wait.
   std::string answer(std::string_view line) {
@@ -60,16 +62,16 @@ class store {
     return integer(entries_.erase(key) ? 1 : 0);
   }
 
-  /// Forgets what nobody has asked for since its time was up.
+  /// Forgets what nobody has asked for since its time was up; some at a time, so that nobody waits for it.
   void sweep() {
-    for (weft::interval ticks(1s, weft::missed_tick::delay);; ticks.tick()) entries_.sweep();
+    for (weft::interval ticks(1s, weft::missed_tick::delay);; ticks.tick())
+      while (entries_.sweep(100) > 0) weft::yield();
   }
 
   [[nodiscard]] std::size_t keys() const { return entries_.size(); }
   [[nodiscard]] std::uint64_t commands() const { return commands_; }
 
  private:
-  using map = expiring_map<std::string>;
   static constexpr const char* full = "ERROR the store is full";
 
   static std::string_view take_word(std::string_view& line) {
@@ -121,13 +123,16 @@ void talk(weft::io::stream client, store& here) {
     send();
   } catch (const weft::io::end_of_stream&) {  // a command without its end does not count
   }
+  client.finish(1s);  // it may be sending still, and is to hear all the same
 }
 
 int main(int argc, char** argv) try {
   arguments given(argc, argv);
   const auto port = given.take<std::uint16_t>("--port", 7002);
-  const auto most = given.take<std::size_t>("--keys", 1'000'000);
+  const store::map::bounds most{.entries = given.take<std::size_t>("--keys", 1'000'000),
+                                .bytes = given.take<std::size_t>("--bytes", 256'000'000)};
   weft::io::serve_options limits;
+  limits.max_connections = given.take<std::size_t>("--connections", 1000);  // each has 200 KB in memory at most
   limits.first_byte = limits.idle = std::chrono::milliseconds(given.take("--silence-ms", 300'000u));
   limits.grace = 500ms;
   given.finish();
