@@ -142,7 +142,7 @@ int main(int argc, char** argv) try {
   const auto port = given.take<std::uint16_t>("--port", 7001);
   const auto web_port = given.take<std::uint16_t>("--web", 8001);
   weft::io::serve_options limits;
-  limits.idle = milliseconds(given.take("--silence-ms", 600'000u));
+  limits.idle = given.take("--silence-ms", milliseconds(600'000));
   limits.first_byte = std::min<std::chrono::nanoseconds>(limits.idle, std::chrono::seconds(10));
   limits.write_stall = milliseconds(10'000);
   limits.grace = milliseconds(1000);

@@ -141,7 +141,7 @@ int main(int argc, char** argv) try {
                       .cpu_workers = given.take("--workers", weft::usable_cores())};
   if (given.take("--background", 1u) == 0) config.cpu_threads = weft::cpu_scheduling::normal;
   http::options limits;
-  limits.receive = limits.connections.first_byte = milliseconds(given.take("--silence-ms", 10'000u));
+  limits.receive = limits.connections.first_byte = given.take("--silence-ms", milliseconds(10'000));
   limits.connections.grace = milliseconds(given.take("--grace-ms", 10'000u));
   given.finish();
 

@@ -133,7 +133,7 @@ int main(int argc, char** argv) try {
                                 .bytes = given.take<std::size_t>("--bytes", 256'000'000)};
   weft::io::serve_options limits;
   limits.max_connections = given.take<std::size_t>("--connections", 1000);  // each has 200 KB in memory at most
-  limits.first_byte = limits.idle = std::chrono::milliseconds(given.take("--silence-ms", 300'000u));
+  limits.first_byte = limits.idle = given.take("--silence-ms", std::chrono::milliseconds(5min));
   limits.grace = 500ms;
   given.finish();
   weft::run(

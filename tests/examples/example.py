@@ -93,6 +93,15 @@ class Program:
                     raise
 
 
+def complaint(name, *arguments):
+    """What one of the examples says that cannot start with these. It must end by itself, with status 1."""
+    done = subprocess.run([os.path.join(FOLDER, name), *map(str, arguments)], stdin=subprocess.DEVNULL, timeout=PATIENCE,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 1:
+        raise AssertionError(f"{name} ended with {done.returncode}; it said: {done.stdout}")
+    return done.stdout
+
+
 class Client:
     """A socket that is read with patience."""
 
