@@ -3,8 +3,8 @@
 // Run it: build/dev/examples/13_reverse_proxy --certificates cert.pem --key key.pem --port 8443
 //             --upstreams 127.0.0.1:8081,127.0.0.1:8082 --health /hello
 //         before two of 10_http_server with --port 8081 and 8082
-//         (port 0 takes any free one; also --health-ms, --answer-ms, --silence-ms and --grace-ms; without
-//         certificates it takes HTTP)
+//         (port 0 takes any free one; also --health-ms, --answer-ms, --silence-ms, --websocket-ms and --grace-ms;
+//         without certificates it takes HTTP)
 //
 //     openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -keyout key.pem -out cert.pem
 //     curl -k https://localhost:8443/hello
@@ -17,6 +17,9 @@
 // * Bodies stream both ways at the same time, a piece in memory each: uploads of gigabytes, events, WebSockets. The
 //   server sees X-Forwarded-For and X-Forwarded-Proto, and none of the fields meant for one connection. Both are
 //   http::forward()'s work: http_kit/forward.hpp.
+// * Silence of 30 s (--silence-ms) ends a connection, also in the middle of a body: a server that sends events must
+// send
+//   something so often. A WebSocket may be silent for ten minutes (--websocket-ms), both ways.
 //
 // On SIGINT (Ctrl-C) or SIGTERM it answers what is in flight, and ends with a line such as
 //
@@ -29,6 +32,7 @@
 #include <cstdint>
 #include <iostream>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,6 +47,7 @@
 #include "support/arguments.hpp"
 
 using http::status;
+using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 
 struct upstream {
@@ -55,10 +60,12 @@ struct upstream {
 
 class proxy {
  public:
-  proxy(std::string_view addresses, const http::client_options& most, bool tls) : scheme_(tls ? "https" : "http") {
+  proxy(std::string_view addresses, const http::client_options& most, milliseconds websocket_silence, bool tls)
+      : scheme_(tls ? "https" : "http"), websocket_silence_(websocket_silence) {
     http::for_each_of_list(addresses, [&](std::string_view one) {
       upstreams_.push_back(std::make_unique<upstream>(weft::io::endpoint::parse(one), most));
     });
+    if (upstreams_.empty()) throw std::invalid_argument("--upstreams names no server");
   }
 
   http::response pass(http::request& r) {
@@ -69,7 +76,7 @@ class proxy {
       try {
         ++at->in_flight;
         const std::shared_ptr<void> seat(at, [](upstream* from) { --from->in_flight; });
-        return http::forward(r, at->client, {.scheme = scheme_, .until_done = seat});
+        return http::forward(r, at->client, {.scheme = scheme_, .until_done = seat, .silence = websocket_silence_});
       } catch (const weft::io::error&) {  // it is not there, or went away
         at->healthy = false;
         if (!http::may_repeat(r)) throw http::error(status::bad_gateway, "the server went away");
@@ -107,6 +114,7 @@ class proxy {
   }
 
   const std::string scheme_;
+  const milliseconds websocket_silence_;
   std::vector<std::unique_ptr<upstream>> upstreams_;
   std::atomic<std::size_t> first_{0};
 };
@@ -118,13 +126,16 @@ int main(int argc, char** argv) try {
   const std::string key = given.take("--key", std::string(""));
   const std::string upstreams = given.take("--upstreams", std::string("127.0.0.1:8080"));
   const std::string health = given.take("--health", std::string("/"));
-  const milliseconds health_period(given.take("--health-ms", 1000u));
-  const milliseconds silence(given.take("--silence-ms", 30'000u));
-  const http::client_options client{.answer = milliseconds(given.take("--answer-ms", 30'000u)), .idle = silence};
+  const milliseconds health_period = given.take("--health-ms", milliseconds(1000));
+  const milliseconds silence = given.take("--silence-ms", milliseconds(30'000));
+  const milliseconds websocket_silence =
+      given.take("--websocket-ms", duration_cast<milliseconds>(http::websocket_silence));
+  const http::client_options client{.answer = given.take("--answer-ms", milliseconds(30'000)), .idle = silence};
   http::options most;
   most.receive = most.connections.first_byte = most.connections.idle = most.connections.write_stall = silence;
   most.connections.grace = milliseconds(given.take("--grace-ms", 10'000u));
   given.finish();
+  if (certificates.empty() != key.empty()) throw std::invalid_argument("--certificates and --key need each other");
   if (!certificates.empty())
     most.secure = [context = weft::io::tls_context::server({.certificates = weft::io::read_pem(certificates),
                                                             .key = weft::io::read_pem(key),
@@ -133,7 +144,7 @@ int main(int argc, char** argv) try {
     };
 
   weft::run([&] {
-    proxy here(upstreams, client, bool(most.secure));
+    proxy here(upstreams, client, websocket_silence, bool(most.secure));
     http::server server(
         weft::io::listen(weft::io::endpoint::loopback(port)), [&](http::request& r) { return here.pass(r); }, most);
     weft::io::signals stop{SIGINT, SIGTERM};

@@ -1,7 +1,9 @@
 #include "http_kit/forward.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <limits>
 #include <span>
@@ -9,6 +11,7 @@
 #include <string_view>
 #include <utility>
 
+#include <weft/error.hpp>
 #include <weft/io/copy.hpp>
 #include <weft/io/error.hpp>
 
@@ -65,14 +68,29 @@ call call_for(request& r, std::string_view scheme) {
   return c;
 }
 
-response tunnel(answer a, std::shared_ptr<void> until_done) {
+/// Copies both ways until both have ended. Throws weft::timed_out when neither has said a word for so long: one alone
+/// may be, as a page that only listens is.
+void copy_while_alive(weft::io::stream& one, weft::io::stream& other, std::chrono::nanoseconds silence) {
+  one.read_timeout(silence);
+  other.read_timeout(silence);
+  const auto said = [&] { return one.bytes_read() + other.bytes_read(); };
+  for (std::uint64_t before = said();;) try {
+      weft::io::copy_bidirectional(one, other);
+      return;
+    } catch (const weft::timed_out&) {  // nothing is lost, and it can go on
+      const std::uint64_t now = said();
+      if (std::exchange(before, now) == now) throw;
+    }
+}
+
+response tunnel(answer a, forward_options how) {
   response r(a.code);
-  r.take_over = [a = std::move(a), until_done = std::move(until_done)](weft::io::stream client) mutable {
+  r.take_over = [a = std::move(a), how = std::move(how)](weft::io::stream client) mutable {
     const headers fields = std::move(a.fields);
     weft::io::stream server = a.take_over();
     try {
       client.write_all({"HTTP/1.1 101 Switching Protocols\r\n", fields.text(), "\r\n"});
-      weft::io::copy_bidirectional(client, server);
+      copy_while_alive(client, server, how.silence);
     } catch (const std::exception&) {  // a reset, or silence: WebSockets end so, too
     }
   };
@@ -100,7 +118,7 @@ response forward(request& r, client& to, forward_options how) {
   if (a.code == status::switching_protocols) {
     if (!asks_for_websocket(r) || !a.fields.lists("Upgrade", "websocket"))
       throw error(status::bad_gateway, "the server switched to a protocol that nobody asked for");
-    return tunnel(std::move(a), std::move(how.until_done));
+    return tunnel(std::move(a), std::move(how));
   }
   response passed(a.code);
   passed.fields = end_to_end(a.fields);

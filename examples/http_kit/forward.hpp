@@ -4,6 +4,7 @@
 //   http::client behind(weft::io::endpoint::parse("127.0.0.1:8081"));
 //   http::server server(listener, [&](http::request& r) { return http::forward(r, behind); });
 
+#include <chrono>
 #include <memory>
 #include <string_view>
 
@@ -18,17 +19,23 @@ namespace http {
 /// server and client write themselves.
 headers end_to_end(const headers& fields);
 
+/// A WebSocket waits for what may not happen for long, and browsers send no pings: so the limits for requests are not
+/// for it. What this is for is connections whose other side has gone without a word.
+inline constexpr std::chrono::nanoseconds websocket_silence = std::chrono::minutes(10);
+
 struct forward_options {
   std::string_view scheme = "http";       ///< how the client asked, for X-Forwarded-Proto
   std::shared_ptr<void> until_done = {};  ///< let go of when the answer has gone, or the WebSocket has ended
+  std::chrono::nanoseconds silence = websocket_silence;  ///< on both ways of a WebSocket, that ends it
 };
 
 /// Sends the request on and gives the answer. Bodies stream both ways at the same time, a piece in memory each; so the
 /// server's limits of the request's size and time are lifted: those of who answers hold. Added are X-Forwarded-For,
 /// after what there was of it, X-Forwarded-Proto and Via.
 ///
-/// A WebSocket passes, as bytes both ways, until either side ends it or is silent for longer than its connection may
-/// be. Other upgrades do not: "h2c", say, would be a way past all that a proxy checks. Nor does CONNECT.
+/// A WebSocket passes, as bytes both ways, until either side ends it, or nothing has passed for `silence` (up to twice
+/// as long), or while a side takes nothing for its connection's limit. Other upgrades do not pass: "h2c", say, would be
+/// a way past all that a proxy checks. Nor does CONNECT.
 ///
 /// Suspends: always.
 /// Cancel:   throws cancelled; the connection to the server was closed.

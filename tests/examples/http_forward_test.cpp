@@ -116,6 +116,64 @@ TEST(HttpForward, IsATunnelForAWebSocket) {
   });
 }
 
+TEST(HttpForward, BearsASilentWebSocketForLongerThanASilentRequest) {
+  http::router routes;
+  routes.get("/chat", [](request& r) {
+    response answer = lines_of_its_own(r);
+    answer.take_over = [f = std::move(answer.take_over)](weft::io::stream s) mutable {
+      s.read_timeout(weft::io::no_timeout);
+      f(std::move(s));
+    };
+    return answer;
+  });
+  http::options most;
+  most.connections.idle = 30s;
+  simulate([&] {
+    behind_proxy(
+        routes,
+        [](auto& at) {
+          weft::io::stream s = at.connect();
+          s.write_all(get("/chat", upgrade));
+          (void)s.read_until("welcome\n");
+          for (int i = 0; i < 3; ++i) {
+            weft::sleep_for(9min);
+            s.write_all("x\n");
+            EXPECT_EQ(s.read_until("\n"), "heard x\n");
+          }
+          const auto begun = weft::clock::now();
+          EXPECT_EQ(rest_of(s), "");
+          EXPECT_GE(weft::clock::now() - begun, http::websocket_silence);
+          EXPECT_LE(weft::clock::now() - begun, 2 * http::websocket_silence);
+        },
+        most);
+  });
+}
+
+TEST(HttpForward, BearsAWebSocketOnWhichOneSideOnlyListens) {
+  http::router routes;
+  routes.get("/news", [](request&) {
+    response answer(status::switching_protocols);
+    answer.take_over = [](weft::io::stream s) {
+      s.write_all("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+      for (int i = 0; i < 20; ++i) {
+        weft::sleep_for(7min);
+        s.write_all("news\n");
+      }
+    };
+    return answer;
+  });
+  simulate([&] {
+    for (const bool ends_its_half : {false, true})
+      behind_proxy(routes, [&](auto& at) {
+        weft::io::stream s = at.connect();
+        s.write_all(get("/news", upgrade));
+        (void)s.read_until("\r\n\r\n");
+        if (ends_its_half) s.shutdown_write();
+        EXPECT_EQ(count(rest_of(s), "news\n"), 20u);
+      });
+  });
+}
+
 TEST(HttpForward, LetsGoWhenTheAnswerOrTheTunnelHasEnded) {
   http::router routes;
   routes.get("/chat", lines_of_its_own);

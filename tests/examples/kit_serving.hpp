@@ -10,7 +10,7 @@
 #include <utility>
 
 #include <weft/io/memory.hpp>
-#include <weft/spawn.hpp>
+#include <weft/task_group.hpp>
 
 #include "http_kit/client.hpp"
 #include "http_kit/server.hpp"
@@ -37,10 +37,12 @@ template <class F>
 http::server_report serving(http::handler answer, const http::options& most, F f) {
   auto [listener, at] = weft::io::memory_listen();
   http::server server(std::move(listener), std::move(answer), most);
-  auto running = weft::spawn([&] { server.run(); });
-  f(at, server);
-  server.stop();
-  running.get();
+  weft::with_group([&](weft::task_group& both) {  // so that it has ended, also when f throws
+    auto running = both.spawn([&] { server.run(); });
+    f(at, server);
+    server.stop();
+    running.get();
+  });
   return server.report();
 }
 

@@ -287,6 +287,36 @@ class ReverseProxy(unittest.TestCase):
 
             asyncio.run(talk())
 
+    @unittest.skipUnless(websockets, "python3-websockets is not installed")
+    def test_bears_a_silent_websocket_for_longer_than_a_silent_client(self):
+        for limit, survives in ((100_000, True), (300, False)):
+            with Program("09_chat", "--port", 0, "--web", 0) as chat:
+                proxy = self.start("--health", "/", "--silence-ms", 300, "--websocket-ms", limit, "--grace-ms", 100,
+                                   tls=False, servers=[chat.ports[1]])
+
+                async def listen():
+                    member = await websockets.connect(f"ws://localhost:{proxy.port}/chat", ping_interval=None,
+                                                      close_timeout=0.1)
+                    await asyncio.wait_for(member.recv(), example.PATIENCE)
+                    if survives:
+                        with Client(proxy.port) as silent:  # who waits as long is hung up on
+                            self.assertTrue(await asyncio.to_thread(silent.ends))
+                        await member.send("x")
+                        self.assertEqual(await asyncio.wait_for(member.recv(), example.PATIENCE), "x came")
+                    else:
+                        with self.assertRaises(websockets.ConnectionClosed):
+                            await asyncio.wait_for(member.recv(), example.PATIENCE)
+
+                asyncio.run(listen())
+                proxy.stop()
+
+    def test_says_what_is_wrong_with_its_arguments(self):
+        for wrong, why in ((("--key", self.key), "--certificates and --key need each other"),
+                           (("--upstreams", ""), "--upstreams names no server"),
+                           (("--upstreams", "here"), '"here" is no endpoint'),
+                           (("--certificates", "/nothing", "--key", self.key), "read /nothing: No such file or directory")):
+            self.assertIn(f"13_reverse_proxy: {why}", example.complaint("13_reverse_proxy", "--port", 0, *wrong))
+
     @unittest.skipUnless(shutil.which("curl"), "curl is not installed")
     def test_talks_to_curl_and_openssl(self):
         proxy = self.start()
