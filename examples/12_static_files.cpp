@@ -10,8 +10,9 @@
 //
 // A loop never waits for a disk: folders and files are opened on threads that may block, and what is not in the
 // system's cache is read there. Which file a path means is for the kernel to say: openat2(2) with RESOLVE_BENEATH
-// leaves the folder neither by ".." nor by a link. On SIGINT (Ctrl-C) or SIGTERM it finishes the downloads under way,
-// and ends with
+// leaves the folder neither by ".." nor by a link. Names that begin with a dot (.git, .env) are not there, for anybody;
+// a link that is called otherwise and leads to one is. On SIGINT (Ctrl-C) or SIGTERM it finishes the downloads under
+// way, and ends with
 //
 //     stopped: 7 requests answered on 3 connections
 
@@ -63,12 +64,13 @@ class folder {
 
   http::response get(http::request& r) const {
     const std::string path = r.parameter("path");
-    if (path.find("//") != std::string::npos || path.starts_with('/'))
+    // It is decoded: this is what "/%2egit" means, too. An empty name is no other spelling of a file.
+    if (("/" + path).find("/.") != std::string::npos || ("/" + path).find("//") != std::string::npos)
       throw http::error(status::not_found, "no such file");
     found at = look_up(path);
     if (!at.is_folder) {
       if (path.ends_with('/')) throw http::error(status::not_found, "no such file");
-      return http::file(r, std::move(at.file), http::type_of(path));
+      return http::file(r, std::move(at.file), http::type_of(path)).with("X-Content-Type-Options", "nosniff");
     }
     // The page's own links need the slash.
     if (!path.empty() && !path.ends_with('/'))
@@ -87,29 +89,44 @@ class folder {
     std::vector<std::string> names;
   };
 
-  /// Of a path below our folder. Blocks.
+  /// Of a path below our folder; none when it is not there. Blocks.
   [[nodiscard]] unique_fd open(const std::string& path) const {
     ::open_how how{};
     how.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-    return unique_fd(
+    unique_fd file(
         static_cast<int>(::syscall(SYS_openat2, root_.get(), path.empty() ? "." : path.c_str(), &how, sizeof how)));
+    if (file) return file;
+    switch (errno) {
+      case EACCES:
+        throw http::error(status::forbidden, "this is not to be read");
+      case ENOENT:
+      case ENOTDIR:
+      case ENAMETOOLONG:
+      case ELOOP:
+      case EXDEV:  // out of the folder
+      case ENXIO:  // a socket
+        return {};
+      default:  // no descriptor is left, say: that is no reason to call it gone
+        throw std::system_error(errno, std::generic_category(), path);
+    }
   }
 
   [[nodiscard]] found look_up(const std::string& path) const {
     return weft::spawn_blocking([this, path] {
              found at;
              at.file = open(path);
-             if (!at.file && errno == EACCES) throw http::error(status::forbidden, "this is not to be read");
              if (!at.file) throw http::error(status::not_found, "no such file");
              struct ::stat facts {};
              if (::fstat(at.file.get(), &facts) != 0 || !S_ISDIR(facts.st_mode)) return at;
              at.is_folder = true;
-             const unique_fd itself = std::move(at.file);
+             unique_fd itself = std::move(at.file);
              at.file = open(path + (path.empty() ? "" : "/") + "index.html");
              if (at.file) return at;
-             const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(::dup(itself.get())), &::closedir);
-             while (const ::dirent* one = list ? ::readdir(list.get()) : nullptr)
+             const std::unique_ptr<DIR, int (*)(DIR*)> list(::fdopendir(itself.get()), &::closedir);
+             if (!list) throw std::system_error(errno, std::generic_category(), path);
+             (void)itself.release();  // the list's now
+             while (const ::dirent* one = ::readdir(list.get()))
                if (one->d_name[0] != '.')
                  at.names.push_back(one->d_name + std::string(one->d_type == DT_DIR ? "/" : ""));
              std::sort(at.names.begin(), at.names.end());
@@ -127,7 +144,7 @@ int main(int argc, char** argv) try {
   const auto port = given.take<std::uint16_t>("--port", 8003);
   http::options most;
   most.receive = most.connections.first_byte = most.connections.write_stall =
-      std::chrono::milliseconds(given.take("--silence-ms", 10'000u));
+      given.take("--silence-ms", std::chrono::milliseconds(10'000));
   const bool logs = given.take("--log", 0) != 0;
   given.finish();
   weft::run([&] {
@@ -137,11 +154,13 @@ int main(int argc, char** argv) try {
     routes.get("/{path...}", [&](http::request& r) { return root.get(r); });
     http::server server(weft::io::listen(weft::io::endpoint::loopback(port)), routes, most);
     weft::io::signals stop{SIGINT, SIGTERM};
-    auto serving = weft::spawn([&] { server.run(); });
-    std::cout << "listening on http://" << to_string(server.local()) << std::endl;
-    stop.wait();
-    server.stop();
-    serving.get();
+    weft::with_group([&](weft::task_group& both) {  // when serving fails, nobody waits for a signal
+      auto serving = both.spawn([&] { server.run(); });
+      std::cout << "listening on http://" << to_string(server.local()) << std::endl;
+      stop.wait();
+      server.stop();
+      serving.get();
+    });
     if (log) log->close();
     const http::server_report did = server.report();
     std::cout << "stopped: " << did.answered << " requests answered on " << did.connections << " connections"

@@ -43,7 +43,7 @@ std::string decoded_rest(std::string_view path) {
   while (!path.empty()) {
     const std::string segment = decoded(take_segment(path));
     if (segment == "." || segment == ".." || segment.find('/') != std::string::npos)
-      throw error(status::bad_request, "no such path can be");
+      throw error(status::not_found, "no such path can be");
     all.append(segment).append(path.empty() ? "" : "/");
   }
   return all;

@@ -2,6 +2,7 @@
 
 import email.utils
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,13 @@ class StaticFiles(unittest.TestCase):
         os.symlink("../../secret.txt", os.path.join(self.root, "out"))
         os.symlink("a b.txt", os.path.join(self.root, "inside"))
         os.mkfifo(os.path.join(self.root, "pipe"))
+        os.mkdir(os.path.join(self.root, ".git"))
+        os.mkdir(os.path.join(self.root, "list", ".hidden"))
+        for name in (".env", ".git/config", "list/.env", "list/.hidden/index.html", "...", "visible.d"):
+            with open(os.path.join(self.root, name), "w") as file:
+                file.write("secret" if name != "visible.d" else "seen")
+        for name, to in (("absolute", os.path.join(self.root, "a b.txt")), ("up", ".."), ("loop", "loop")):
+            os.symlink(to, os.path.join(self.root, name))
 
     def start(self, *arguments):
         server = Program("12_static_files", "--port", 0, "--root", self.root, *arguments)
@@ -76,11 +84,54 @@ class StaticFiles(unittest.TestCase):
         port = self.start().port
         for target in ("/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/page/../../secret.txt", "/out",
                        "/./a%20b.txt", "/%00", "/page/index.html/", "//etc/passwd", "/%2fetc/passwd", "/nothing",
-                       "/page/nothing", "/pipe", "/" + "x" * 300, "/proc/self/root/etc/passwd", "/a%20b.txt/x"):
+                       "/page/nothing", "/pipe", "/up/", "/up/secret.txt", "/absolute", "/loop",
+                       "/" + "x" * 300, "/proc/self/root/etc/passwd", "/a%20b.txt/x"):
             status, _, body = ask(port, target)
-            self.assertIn(status, (400, 403, 404), target)
+            self.assertEqual(status, 400 if target == "/%00" else 404, target)
             self.assertNotIn(b"secret", body, target)
         self.assertEqual(ask(port, "/a%20b.txt", method="POST")[0], 405)
+
+    def test_hides_what_begins_with_a_dot(self):
+        port = self.start().port
+        for target in ("/.env", "/%2eenv", "/%2Eenv", "/.git/config", "/%2egit/config", "/.git/", "/.git", "/.%67it/config",
+                       "/list/.env", "/list/%2eenv", "/list/.hidden/", "/list/.hidden/index.html", "/list/.hidden", "/...",
+                       "/%2e%2e%2e", "/.nothing", "/page/../.env", "http://here/.env", "/.env?x", "/.well-known/x"):
+            for method in ("GET", "HEAD"):
+                status, _, body = ask(port, target, method=method)
+                self.assertEqual(status, 404, target)
+                self.assertNotIn(b"secret", body, target)
+        self.assertEqual(ask(port, "/visible.d")[2], b"seen")
+        for folder in ("/", "/list/"):
+            self.assertNotIn(b"/.", ask(port, folder)[2])
+
+    def test_takes_no_other_spelling_for_a_name(self):
+        port = self.start().port
+        for target in ("/list//", "//list/", "/page//index.html", "//page/index.html", "/page/%2findex.html",
+                       "//evil.example", "/a%20b.txt/", "/page/index.html/"):
+            self.assertEqual(ask(port, target)[0], 404, target)
+
+    def test_redirects_into_itself_only(self):
+        port = self.start().port
+        for target in ("/list", "http://evil.example/list", "/list?x=//evil.example"):
+            status, fields, _ = ask(port, target)
+            self.assertEqual((status, fields["Location"]), (301, "/list/"), target)
+
+    @unittest.skipUnless(os.geteuid(), "root may read it all the same")
+    def test_shows_no_list_where_the_index_is_not_to_be_read(self):
+        os.chmod(os.path.join(self.root, "page", "index.html"), 0)
+        self.assertEqual(ask(self.start().port, "/page/")[0], 403)
+
+    def test_calls_nothing_gone_for_want_of_descriptors(self):
+        server = self.start()
+        self.assertEqual(ask(server.port, "/visible.d")[0], 200)
+        with Client(server.port) as client:
+            client.send("GET /visible.d HTTP/1.1\r\nHost: here\r\n\r\n")
+            client.receive_to("seen")
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, 1024))
+            client.send("GET /visible.d HTTP/1.1\r\nHost: here\r\n\r\n")
+            self.assertIn("HTTP/1.1 500 ", client.receive_to("\r\n"))
+            resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+        self.assertEqual(ask(server.port, "/visible.d")[0], 200)
 
     def test_sends_ranges(self):
         port = self.start().port
