@@ -32,7 +32,7 @@ int main(int argc, char** argv) try {
   const weft::config config{.loops = given.take("--loops", weft::usable_cores())};
   weft::io::serve_options limits;
   limits.max_connections = given.take<std::size_t>("--connections", 10'000);
-  limits.first_byte = limits.idle = limits.write_stall = milliseconds(given.take("--silence-ms", 60'000u));
+  limits.first_byte = limits.idle = limits.write_stall = given.take("--silence-ms", milliseconds(60'000));
   limits.grace = milliseconds(given.take("--grace-ms", 1000u));
   given.finish();
 
@@ -51,11 +51,14 @@ int main(int argc, char** argv) try {
             limits);
 
         weft::io::signals stop{SIGINT, SIGTERM};
-        auto serving = weft::spawn([&] { return server.run(); });
-        std::cout << "listening on " << to_string(server.local()) << std::endl;
-        stop.wait();
-        server.stop();
-        const weft::io::serve_report did = serving.get();
+        weft::io::serve_report did;
+        weft::with_group([&](weft::task_group& both) {  // when serving fails, nobody waits for a signal
+          auto serving = both.spawn([&] { return server.run(); });
+          std::cout << "listening on " << to_string(server.local()) << std::endl;
+          stop.wait();
+          server.stop();
+          did = serving.get();
+        });
         std::cout << "stopped: " << did.accepted << " connections, " << bytes << " bytes, " << did.failed << " failed, "
                   << did.cancelled << " cut off" << std::endl;
         return 0;

@@ -50,15 +50,16 @@ void serve(settings& given, blob_store& blobs, const remote& web, records& pictu
   };
   http::server server(weft::io::listen(given.at), routes_of(here), given.http);
 
-  auto looking = weft::spawn([&] { state.run(); });
-  auto serving = weft::spawn([&] { server.run(); });
   weft::io::signals stop{SIGINT, SIGTERM};
-  std::cout << "listening on http://" << to_string(server.local()) << std::endl;
-  stop.wait();
-  server.stop();
-  serving.get();  // until the requests in flight are answered
-  looking.cancel();
-  looking.wait();
+  weft::with_group([&](weft::task_group& all) {  // when serving fails, nobody waits for a signal
+    all.spawn([&] { state.run(); });
+    auto serving = all.spawn([&] { server.run(); });
+    std::cout << "listening on http://" << to_string(server.local()) << std::endl;
+    stop.wait();
+    server.stop();
+    serving.get();  // until the requests in flight are answered
+    all.cancel();
+  });
 
   const http::server_report did = server.report();
   std::cout << "stopped: " << did.answered << " requests answered, " << shop.made() << " pictures made, "
@@ -75,9 +76,9 @@ settings read_settings(arguments& given) {
   s.work.picture.pixels = given.take<std::uint64_t>("--pixels", 40'000'000);
   s.work.uploads = given.take("--uploads", 48u);
   s.work.queue = given.take("--queue", 32u);
-  s.work.patience = milliseconds(given.take("--queue-ms", 8'000u));
-  s.work.time = milliseconds(given.take("--picture-ms", 20'000u));
-  s.web.time = milliseconds(given.take("--fetch-ms", 20'000u));
+  s.work.patience = given.take("--queue-ms", milliseconds(8'000));
+  s.work.time = given.take("--picture-ms", milliseconds(20'000));
+  s.web.time = given.take("--fetch-ms", milliseconds(20'000));
   s.web.local = given.take("--local-urls", 0u) != 0;
   if (const auto file = given.take("--authorities", std::string()); !file.empty())
     s.web.authorities = weft::io::read_pem(file);
