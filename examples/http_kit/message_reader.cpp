@@ -245,7 +245,7 @@ std::size_t message_reader::read_some(std::span<char> to) try {
     return n;
   }
   if (framing_ == framing::length) {
-    if (left_ > room_) throw error(status::content_too_large, "the body is too large");
+    if (is_too_long()) throw error(status::content_too_large, "the body is too large");
     to = to.first(static_cast<std::size_t>(std::min<std::uint64_t>(to.size(), left_)));
   }
   if (from_.buffered().empty()) hurry();

@@ -60,6 +60,8 @@ class message_reader : public body_source {
   [[nodiscard]] bool may_skip(std::uint64_t most) const noexcept {
     return !bad_ && framing_ != framing::until_end && (framing_ != framing::length || left_ <= most);
   }
+  /// It said that it is longer than the limit: read_some() throws.
+  [[nodiscard]] bool is_too_long() const noexcept { return framing_ == framing::length && left_ > room_; }
   /// All was read. The next message may be.
   [[nodiscard]] bool body_done() const noexcept { return framing_ == framing::none; }
   /// The body goes on until the stream ends.

@@ -107,7 +107,8 @@ struct server::connection final : body_source {
 
   // body_source: the reader's, and "100 Continue" before it
   std::size_t read_some(std::span<char> to) override {
-    if (std::exchange(awaits_continue, false) && stream.buffered().empty() && !reader.body_done())
+    if (!reader.is_too_long() && std::exchange(awaits_continue, false) && stream.buffered().empty() &&
+        !reader.body_done())
       stream.write_all("HTTP/1.1 100 Continue\r\n\r\n");
     return reader.read_some(to);
   }

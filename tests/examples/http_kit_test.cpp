@@ -419,6 +419,11 @@ TEST(HttpKit, AsksForABodyOnlyWhenItIsWanted) {
         EXPECT_EQ(status_of(said), 405u) << said;
         EXPECT_EQ(count(said, "Connection: close"), 1u) << said;
       }
+      {  // more than it may be
+        const std::string said = answer_to(
+            at, "POST /echo HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n");
+        EXPECT_EQ(status_of(said), 413u) << said;
+      }
       {  // it did not wait
         const std::string said = answer_to(at, "POST /echo HTTP/1.1\r\n" + fields + "Connection: close\r\n\r\nbody");
         EXPECT_TRUE(said.ends_with("\r\n\r\nbody")) << said;
