@@ -11,7 +11,7 @@
 //
 // * The server with the fewest requests in flight is asked. One that cannot be reached, or does not answer its health
 //   check with 2xx or 3xx, is left out until it does.
-// * A request that failed before there was an answer goes to the next server, if doing it twice is doing it once
+// * A request goes to the next server if there was no connection, or no answer, and doing it twice is doing it once
 //   (GET, PUT ...) and its body, if any, has not begun to flow. Else the client is told: 502, 503 when there is no
 //   server left, 504 when the server was too slow.
 // * Bodies stream both ways at the same time, a piece in memory each: uploads of gigabytes, events, WebSockets. The
@@ -50,8 +50,20 @@ using http::status;
 using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 
+/// There was no connection, so nothing was sent.
+struct unreachable : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 struct upstream {
-  upstream(weft::io::endpoint where, const http::client_options& most) : at(where), client(where, most) {}
+  upstream(weft::io::endpoint where, const http::client_options& most)
+      : at(where), client([this, limit = most.connect] { return connect(limit); }, most) {}
+  weft::io::stream connect(std::chrono::nanoseconds limit) try {
+    return weft::io::connect(at, {.timeout = limit});
+  } catch (const weft::io::error& e) {
+    healthy = false;
+    throw unreachable(e.what());
+  }
   const weft::io::endpoint at;
   http::client client;
   std::atomic<bool> healthy{true};
@@ -60,9 +72,10 @@ struct upstream {
 
 class proxy {
  public:
-  proxy(std::string_view addresses, const http::client_options& most, milliseconds websocket_silence, bool tls)
+  proxy(std::string_view addresses, http::client_options most, milliseconds websocket_silence, bool tls)
       : scheme_(tls ? "https" : "http"), websocket_silence_(websocket_silence) {
     http::for_each_of_list(addresses, [&](std::string_view one) {
+      most.host = one;  // for requests without Host
       upstreams_.push_back(std::make_unique<upstream>(weft::io::endpoint::parse(one), most));
     });
     if (upstreams_.empty()) throw std::invalid_argument("--upstreams names no server");
@@ -77,8 +90,8 @@ class proxy {
         ++at->in_flight;
         const std::shared_ptr<void> seat(at, [](upstream* from) { --from->in_flight; });
         return http::forward(r, at->client, {.scheme = scheme_, .until_done = seat, .silence = websocket_silence_});
-      } catch (const weft::io::error&) {  // it is not there, or went away
-        at->healthy = false;
+      } catch (const unreachable&) {      // any request may go to the next
+      } catch (const weft::io::error&) {  // it went away: with this request or because of it, nobody knows
         if (!http::may_repeat(r)) throw http::error(status::bad_gateway, "the server went away");
       } catch (const http::error& e) {
         if (e.code() != status::bad_gateway || !http::may_repeat(r)) throw;

@@ -232,6 +232,27 @@ class ReverseProxy(unittest.TestCase):
         for server in self.servers:  # once, and once more when its kept connection may have been closed before
             self.assertIn(sum(asked[1] == "/reset" for asked in server.asked), (1, 2))
 
+    def test_sends_any_request_to_another_server_when_one_is_not_there(self):
+        dead = self.upstream("dead")
+        dead.shutdown()
+        dead.server_close()
+        for _ in range(3):  # whoever is asked first
+            connection = self.connect(self.start("--health", "/x", "--health-ms", 100_000, servers=[dead, self.servers[0]]))
+            self.assertEqual(self.ask(connection, "/echo", "POST", b"body"), (200, b"body"))
+
+    def test_a_request_that_a_server_dies_of_takes_no_server_from_others(self):
+        connection = self.connect(self.start("--health-ms", 100_000))
+        self.assertEqual(self.ask(connection, "/reset")[0], 503)
+        self.assertEqual(self.ask(connection, "/x")[0], 200)
+
+    def test_asks_in_the_name_of_who_names_no_host(self):
+        proxy = self.start(tls=False, servers=self.servers[:1])
+        with Client(proxy.port) as client:
+            client.send("GET /x HTTP/1.0\r\n\r\n")
+            self.assertTrue(client.rest().endswith(b"server 0"))
+        (_, _, fields), = self.asked("/x")
+        self.assertEqual(fields["Host"], f"127.0.0.1:{self.servers[0].server_port}")
+
     def test_does_not_repeat_what_must_be_done_once(self):
         proxy = self.start("--health-ms", 100_000)
         connection = self.connect(proxy)
