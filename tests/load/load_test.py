@@ -140,6 +140,18 @@ class Load(unittest.TestCase):
                 self.assertEqual(lost, [])
                 self.assertIn(f"stopped: {sum(answered)} requests answered on 8 connections, 0 refused, 0 cut off", said)
 
+    def test_no_work_is_done_for_clients_that_have_gone(self):
+        with Program("10_http_server", "--port", 0, "--workers", 1, "--background", 0) as server:
+            for _ in range(30):
+                with Client(server.port) as client:
+                    client.send("GET /cpu?ms=1000 HTTP/1.1\r\nHost: here\r\n\r\n")
+            with Client(server.port) as client:
+                client.send("GET /cpu?ms=1 HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+                self.assertTrue(client.rest().startswith(b"HTTP/1.1 200 "))
+            with open(f"/proc/{server.process.pid}/stat") as stat:
+                used = sum(map(int, stat.read().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+            self.assertLess(used, 5)  # of CPU time, not of waiting: it was asked for 30
+
     def test_starts_and_stops_in_a_row(self):
         for i in range(1000 if LONG else 20):
             with Program("10_http_server", "--port", 0) as server, Client(server.port) as client:
