@@ -34,6 +34,7 @@ struct settings {
   std::filesystem::path folder;
   std::string database;  ///< a URL; empty: SQLite, in the folder
   std::uint64_t most_bytes;
+  milliseconds longest;  ///< that an upload may take
   workshop_limits work;
   remote_limits web;
   http::options http;
@@ -42,7 +43,7 @@ struct settings {
 void serve(settings& given, blob_store& blobs, const remote& web, records& pictures) {
   workshop shop(given.work);
   live state(shop);
-  service here{blobs, pictures, shop, web, state, given.most_bytes};
+  service here{blobs, pictures, shop, web, state, given.most_bytes, given.longest};
 
   // The chart of small requests: not the uploads, which take as long as they take, and not the endless events.
   given.http.log = [&state](const http::access& a) {
@@ -73,6 +74,7 @@ settings read_settings(arguments& given) {
   s.folder = given.take("--folder", std::string("pictures"));
   s.database = given.take("--database", std::string());
   s.most_bytes = s.web.bytes = given.take<std::uint64_t>("--bytes", 25'000'000);
+  s.longest = given.take("--upload-ms", milliseconds(120'000));
   s.work.picture.pixels = given.take<std::uint64_t>("--pixels", 40'000'000);
   s.work.uploads = given.take("--uploads", 48u);
   s.work.queue = given.take("--queue", 32u);

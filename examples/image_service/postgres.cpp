@@ -26,15 +26,20 @@ struct options {
   }
 };
 
-options parse(const std::string& url) {
+using taken_apart = std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)>;
+
+taken_apart take_apart(const std::string& url) {
   char* error = nullptr;
-  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> given(PQconninfoParse(url.c_str(), &error),
-                                                                           PQconninfoFree);
-  if (!given) {
-    const std::string why = error ? error : "out of memory";
-    PQfreemem(error);
-    throw std::invalid_argument("the database's URL: " + why);
-  }
+  taken_apart given(PQconninfoParse(url.c_str(), &error), PQconninfoFree);
+  if (given) return given;
+  std::string why = error ? error : "out of memory";
+  PQfreemem(error);
+  why.erase(why.find_last_not_of('\n') + 1);
+  throw std::invalid_argument("the database's URL: " + why);
+}
+
+options parse(const std::string& url) {
+  const taken_apart given = take_apart(url);
   options all;
   bool says_gss = false;
   std::string host;
@@ -146,6 +151,7 @@ rows connection::finish() {
 
 pool::pool(std::string url, unsigned most, const char* on_connect)
     : url_(std::move(url)), on_connect_(on_connect), idle_(most) {
+  (void)take_apart(url_);
   for (unsigned i = 0; i < most; ++i) (void)idle_.try_send(connection());
 }
 

@@ -64,7 +64,7 @@ class connection {
 /// A few connections for many fibers, made when they are first needed, and anew when the server was restarted.
 class pool {
  public:
-  /// `on_connect` is run on each new connection.
+  /// `on_connect` is run on each new connection. Throws std::invalid_argument for what is no URL.
   pool(std::string url, unsigned most, const char* on_connect);
 
   /// Waits for a connection and calls f with it; f may be called twice, so what it does must be repeatable. Throws what

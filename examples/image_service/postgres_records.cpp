@@ -1,5 +1,8 @@
 #include <charconv>
 
+#include <weft/error.hpp>
+#include <weft/timeout.hpp>
+
 #include "postgres.hpp"
 #include "records.hpp"
 
@@ -35,7 +38,8 @@ record record_of(const std::vector<std::string>& row) {
 
 class postgres_records final : public records {
  public:
-  postgres_records(const std::string& url, unsigned connections) : pool_(url, connections, make_table) {}
+  postgres_records(const std::string& url, unsigned connections, std::chrono::nanoseconds limit)
+      : limit_(limit), pool_(url, connections, make_table) {}
 
   bool add(const record& r) override {
     const auto added =
@@ -63,18 +67,23 @@ class postgres_records final : public records {
 
  private:
   postgres::rows query(const char* text, const postgres::parameters& values) try {
-    return pool_.with([&](postgres::connection& c) { return c.query(text, values); });
+    return weft::timeout(limit_, [&] {  // a server that hangs, or a network that has swallowed it, says nothing
+      return pool_.with([&](postgres::connection& c) { return c.query(text, values); });
+    });
   } catch (const postgres::unavailable& e) {
     throw records_unavailable(e.what());
+  } catch (const weft::timed_out&) {
+    throw records_unavailable("the database does not answer");
   }
 
+  const std::chrono::nanoseconds limit_;
   postgres::pool pool_;
 };
 
 }  // namespace
 
-std::unique_ptr<records> open_postgres(const std::string& url, unsigned connections) {
-  return std::make_unique<postgres_records>(url, connections);
+std::unique_ptr<records> open_postgres(const std::string& url, unsigned connections, std::chrono::nanoseconds limit) {
+  return std::make_unique<postgres_records>(url, connections, limit);
 }
 
 }  // namespace images

@@ -1,6 +1,7 @@
 #pragma once
 // What is known of each picture, in a database: one interface, SQLite or PostgreSQL behind it.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -53,8 +54,10 @@ class records {
 std::unique_ptr<records> open_sqlite(const std::string& file);
 
 /// In PostgreSQL at `url` (postgresql://user@host/database, or "host=... dbname=..."), over `connections` connections
-/// at most, made when they are needed. Needs no server to begin with; the table is made when there is one. Must be made
-/// and used in a runtime.
-std::unique_ptr<records> open_postgres(const std::string& url, unsigned connections = 4);
+/// at most, made when they are needed. Needs no server to begin with; the table is made when there is one. A call takes
+/// `limit` at most, and is then records_unavailable. Must be made and used in a runtime. Throws std::invalid_argument
+/// for what is no URL.
+std::unique_ptr<records> open_postgres(const std::string& url, unsigned connections = 4,
+                                       std::chrono::nanoseconds limit = std::chrono::seconds(10));
 
 }  // namespace images

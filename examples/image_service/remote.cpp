@@ -187,7 +187,7 @@ bool is_public(const weft::io::endpoint& address) {
   }
   // Of v6 what is given out, without those that stand for others' v4 addresses: Teredo among the protocols, 6to4.
   return address.is_v6() && is_in({{0x20, 0, 0, 0}, 3}) && !is_in({{0x20, 0x01, 0, 0}, 23}) &&
-         !is_in({{0x20, 0x01, 0x0d, 0xb8}, 32}) && !is_in({{0x20, 0x02, 0, 0}, 16});
+         !is_in({{0x20, 0x01, 0x0d, 0xb8}, 32}) && !is_in({{0x20, 0x02, 0, 0}, 16}) && !is_in({{0x3f, 0xff, 0, 0}, 20});
 }
 
 }  // namespace images

@@ -112,7 +112,7 @@ http::response add(service& here, http::request& r) {
     (void)r.body();  // there is none; 413 when there is
     sent = http::while_connected(r, [&] { return here.web.get(*url); });
   } else {
-    r.body_limit(here.most_bytes, 60s);
+    r.body_limit(here.most_bytes, here.longest);
     sent = {r.query("name").value_or(""), r.body()};
   }
 

@@ -12,6 +12,7 @@
 //   GET  /ping               a few bytes, to be timed
 //   GET  /                   the page
 
+#include <chrono>
 #include <cstdint>
 
 #include "blob_store.hpp"
@@ -30,7 +31,8 @@ struct service {
   workshop& shop;
   const remote& web;
   live& state;
-  std::uint64_t most_bytes;  ///< of an upload
+  std::uint64_t most_bytes;          ///< of an upload
+  std::chrono::nanoseconds longest;  ///< that it may take to come
 };
 
 http::router routes_of(service& here);

@@ -56,7 +56,7 @@ async function run(item, bytes, send) {
       show(picture, true);
     } else {
       say(item, 'failed', 'failed');
-      item.append(make('p', answer.body?.error ?? 'the connection broke'));
+      item.append(make('p', answer.body?.error ?? (answer.status ? `the service answers ${answer.status}` : 'the connection broke')));
     }
     return;
   }

@@ -3,6 +3,7 @@
 import http.server
 import io
 import os
+import resource
 import shutil
 import socket
 import ssl
@@ -191,6 +192,36 @@ class Load(Case):
         self.assertIn(service.add(sent[2]).status, (200, 201))
         eventually(lambda: service.look()["refused"] >= 1, "the refusal in the news")
         self.stop(service)
+
+    def test_an_upload_that_takes_too_long_loses_its_place(self):
+        service = self.start("--uploads", 1, "--upload-ms", 300)
+        slow = self.begin(service, bytes(10_000), 100)
+        head, body = (slow.makefile("rb").read().split(b"\r\n\r\n") + [b""])[:2]
+        self.assertTrue(head.startswith(b"HTTP/1.1 408 "), head)
+        self.assertIn(b'{"error":', body)
+        self.assertEqual(service.add(pictures.jpeg()).status, 201)
+        self.stop(service)
+
+    def test_what_is_announced_as_too_large_is_not_asked_for(self):
+        service = self.start("--bytes", 1000)
+        connection = socket.create_connection(("127.0.0.1", service.port), timeout=patience)
+        self.addCleanup(connection.close)
+        connection.sendall(b"POST /pictures HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n")
+        self.assertTrue(connection.makefile("rb").readline().startswith(b"HTTP/1.1 413 "))
+        self.stop(service)
+
+    def test_a_full_disk_refuses_and_goes_on(self):
+        service = self.start()
+        first = service.add(pictures.jpeg(seed=1)).json()
+        _, hard = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (100, hard))
+        self.assertEqual(service.add(pictures.jpeg(seed=2)).status, 500)
+        eventually(lambda: "File too large" in service.said(), "a line that says why")
+        self.assertEqual([name for _, _, names in os.walk(service.folder) for name in names if "unfinished" in name], [])
+        self.assertEqual(service.get(first["original"]).status, 200)
+        self.assertEqual(service.ids(), [first["id"]])
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        self.assertEqual(service.add(pictures.jpeg(seed=2)).status, 201)
 
     def test_a_full_queue_refuses_before_a_picture_was_sent(self):
         service = self.start("--workers", 1, "--queue", 1, "--queue-ms", 1_000_000)
@@ -424,7 +455,7 @@ class Fetch(Case):
     def test_nobody_reaches_what_is_behind_us(self):
         service = self.start()
         inside = service.url.removeprefix("http://127.0.0.1:")
-        for host in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254",
+        for host in ("[3fff::1]", "[2001:db8::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "127.0.0.1", "localhost", "[::1]", "0.0.0.0", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254",
                      "[::ffff:127.0.0.1]", "[fe80::1]", "[fc00::1]", "2130706433", "0x7f.1", "127.1", "017700000001"):
             with self.subTest(host):
                 answer = service.fetch(f"http://{host}/ping")

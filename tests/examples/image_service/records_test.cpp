@@ -144,6 +144,28 @@ TEST(Postgres, NoServerIsUnavailable) {
   });
 }
 
+TEST(Postgres, WhatIsNoUrlIsToldAtOnce) {
+  weft::run([] {
+    for (const char* wrong : {"nonsense", "postgresql://a/b?c=d"})
+      EXPECT_THROW((void)open_postgres(wrong), std::invalid_argument) << wrong;
+  });
+}
+
+TEST(Postgres, ACallThatHangsIsGivenUpAndTheNextIsNot) {
+  if (!postgres_url()) GTEST_SKIP() << "no PostgreSQL: run it by with_postgres.py";
+  weft::run([] {
+    auto all = open_postgres(postgres_url(), 1, std::chrono::milliseconds(500));
+    (void)all->find("x");
+    postgres::connection holder(postgres_url());
+    holder.query("begin", {});
+    holder.query("lock table picture in access exclusive mode", {});
+    EXPECT_THROW(all->find("x"), records_unavailable);
+    EXPECT_THROW(all->find("x"), records_unavailable);
+    holder.query("rollback", {});
+    EXPECT_EQ(all->find("x"), std::nullopt);
+  });
+}
+
 TEST(Postgres, AnErrorLeavesTheConnectionUsable) {
   if (!postgres_url()) GTEST_SKIP() << "no PostgreSQL: run it by with_postgres.py";
   weft::run([] {

@@ -57,7 +57,8 @@ class Service:
             [program, "--port", "0", "--folder", self.folder, "--background", "0",
              *(part for name in ("--picture-ms", "--queue-ms") if name not in options for part in (name, "120000")),
              *map(str, options)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+            restore_signals=False)  # SIGXFSZ stays ignored, so that a test can limit its files
         first = self.process.stdout.readline()
         match = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", first)
         if not match:
