@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <asio/signal_set.hpp>
 #include <csignal>
+#include <memory>
 
 #include "io_test.hpp"
 
@@ -85,6 +87,75 @@ TEST_P(Signals, MayBeDestroyedAnywhere) {
     auto s = std::make_unique<signals>(std::initializer_list<int>{SIGUSR1});
     EXPECT_FALSE(move_on_after(1ms, [&] { return s->wait(); }));
     spawn_blocking([&] { s.reset(); }).get();
+  });
+}
+
+// --- what a signal does before and after ---
+
+using disposition = void (*)(int);
+
+disposition now_does(int number) {
+  struct ::sigaction is {};
+  EXPECT_EQ(::sigaction(number, nullptr, &is), 0);
+  return is.sa_handler;
+}
+
+void do_nothing(int) {}
+
+TEST_P(Signals, GetTheirOldDispositionBackAtOnce) {
+  for (const disposition before : {disposition(SIG_IGN), disposition(&do_nothing), disposition(SIG_DFL)}) {
+    std::signal(SIGUSR1, before);
+    run([&] {
+      auto one = std::make_unique<signals>(std::initializer_list<int>{SIGUSR1, SIGUSR1});
+      {
+        signals other{SIGUSR1};
+        EXPECT_FALSE(move_on_after(1ms, [&] { return other.wait(); }));
+      }
+      EXPECT_FALSE(move_on_after(1ms, [&] { return one->wait(); }));
+      std::raise(SIGUSR1);
+      EXPECT_EQ(one->wait(), SIGUSR1);
+      EXPECT_FALSE(move_on_after(1ms, [&] { return one->wait(); }));
+      EXPECT_NE(now_does(SIGUSR1), before);
+      one.reset();
+      EXPECT_EQ(now_does(SIGUSR1), before);
+      signals refused_in_part{SIGUSR1};
+      EXPECT_THROW((signals{SIGUSR1, SIGKILL}), std::system_error);
+      EXPECT_NE(now_does(SIGUSR1), before);
+    });
+    EXPECT_EQ(now_does(SIGUSR1), before);
+  }
+  std::signal(SIGUSR1, SIG_DFL);
+}
+
+TEST_P(Signals, GetTheirOldDispositionBackWithTheRuntime) {
+  for (const bool waited : {false, true}) {
+    std::signal(SIGUSR1, &do_nothing);
+    std::unique_ptr<signals> left;
+    run([&] {
+      left = std::make_unique<signals>(std::initializer_list<int>{SIGUSR1});
+      if (waited) {
+        EXPECT_FALSE(move_on_after(1ms, [&] { return left->wait(); }));
+      }
+    });
+    EXPECT_EQ(now_does(SIGUSR1), &do_nothing);
+    left.reset();
+    EXPECT_EQ(now_does(SIGUSR1), &do_nothing);
+  }
+  std::signal(SIGUSR1, SIG_DFL);
+}
+
+TEST_P(Signals, LeaveAsiosOwnSetAlone) {
+  run([] {
+    auto theirs = std::make_unique<asio::signal_set>(this_io_context(), SIGUSR1);
+    auto ours = std::make_unique<signals>(std::initializer_list<int>{SIGUSR1});
+    ours.reset();
+    EXPECT_NE(now_does(SIGUSR1), SIG_DFL);
+    ours = std::make_unique<signals>(std::initializer_list<int>{SIGUSR1});
+    theirs.reset();
+    std::raise(SIGUSR1);
+    EXPECT_EQ(ours->wait(), SIGUSR1);
+    ours.reset();
+    EXPECT_EQ(now_does(SIGUSR1), SIG_DFL);
   });
 }
 

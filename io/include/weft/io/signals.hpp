@@ -7,8 +7,8 @@
 namespace weft::io {
 
 /// From its construction on, these signals no longer do what they used to (end the process, say) but are kept for
-/// wait(). Belongs to the loop it was made on. The old disposition comes back when the last `signals` with that number
-/// is destroyed.
+/// wait(). Belongs to the loop it was made on. What a signal did before it does again when the last `signals` with that
+/// number is destroyed, or its runtime has ended.
 class signals {
  public:
   /// Throws std::system_error for a number that cannot be caught, no_runtime off a loop.
@@ -28,6 +28,7 @@ class signals {
 
  private:
   struct state;
+  struct keeper;
   std::shared_ptr<state> state_;
 };
 
