@@ -169,6 +169,8 @@ resolver::~resolver() = default;
 
 std::vector<endpoint> resolver::resolve(std::string_view host, std::uint16_t port, address_family family) {
   checkpoint();
+  // getaddrinfo(3) would look up what is before the zero: another name than the one that somebody may have approved.
+  if (host.find('\0') != host.npos) throw_resolve(EAI_NONAME, std::string(host), "there is a zero in it");
   const state::key k(host, family);
   shared_answer found;
   future<shared_answer> flight;

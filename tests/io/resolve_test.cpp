@@ -248,5 +248,20 @@ TEST_P(ResolverOnLoops, TheSystemKnowsTheFamilies) {
   });
 }
 
+// getaddrinfo(3) would look up what is before the zero.
+TEST_P(ResolverOnLoops, ANameWithAZeroInItIsNone) {
+  run([] {
+    for (const std::string& host : {std::string("127.0.0.1\0.example.org", 22), std::string()}) {
+      try {
+        resolver().resolve(host, 80);
+        ADD_FAILURE() << host;
+      } catch (const error& e) {
+        EXPECT_EQ(e.code(), std::error_code(EAI_NONAME, resolve_category()));
+      }
+      EXPECT_THROW(connect(host, 80), error);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace weft::io::resolve_test
