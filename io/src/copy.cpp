@@ -1,5 +1,6 @@
 #include "weft/io/copy.hpp"
 
+#include <fcntl.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -153,6 +154,8 @@ std::uint64_t send_file(stream& to, int file, std::uint64_t offset, std::uint64_
   const std::uint64_t before = to.bytes_written();
   detail::descriptor* plain = stream_access::carrier(to)->plain_descriptor();
   std::uint64_t done = 0;
+  // sendfile(2) cannot be asked not to wait: see standard_output().
+  if (plain && (::fcntl(plain->fd(), F_GETFL) & O_NONBLOCK) == 0) plain = nullptr;
   while (done < count) {
     if (done > 0) checkpoint();
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(count - done, plain ? 4 * piece : piece));

@@ -211,7 +211,7 @@ void send_descriptor(stream& to, int fd) {
   for (;;) {
     stream_access::check_open(to);
     if (below.may_write()) {
-      if (::sendmsg(below.fd(), &message, MSG_NOSIGNAL) == 1) return stream_access::count_written(to, 1);
+      if (::sendmsg(below.fd(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1) return stream_access::count_written(to, 1);
       if (errno == EINTR) continue;
       if (!detail::would_wait(errno)) detail::throw_errno(operation, to.describe());
       below.found_full();
@@ -241,7 +241,7 @@ unique_fd recv_descriptor(stream& from) {
       message.msg_iovlen = 1;
       message.msg_control = room.bytes.data();
       message.msg_controllen = room.bytes.size();
-      const auto n = ::recvmsg(below.fd(), &message, MSG_CMSG_CLOEXEC);
+      const auto n = ::recvmsg(below.fd(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
       if (n == 0) throw end_of_stream(operation, from.describe(), 0);
       if (n > 0) {
         stream_access::count_read(from, 1);

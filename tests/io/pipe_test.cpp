@@ -10,6 +10,7 @@
 #include <string>
 
 #include "io_test.hpp"
+#include "socket.hpp"
 #include "weft/io/copy.hpp"
 
 namespace weft::io::pipe_test {
@@ -167,6 +168,39 @@ TEST_P(Pipe, StandardStreamsOverASocketLeaveItsFlagsAlone) {
     EXPECT_EQ(::write(mine.get(), "line\n", 5), 5);
     EXPECT_EQ(input.read_until("\n"), "line\n");
     EXPECT_TRUE(blocks(0));
+  });
+}
+
+// Each of these would hold the loop, and with it the one who is to end the wait.
+TEST_P(Pipe, StandardStreamsOverASocketNeverHoldTheLoop) {
+  run([] {
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    unique_fd mine(ends[0]);
+    const unique_fd theirs(ends[1]);
+    const replaced one(1, theirs.get());
+    stream both = standard_output();
+    EXPECT_FALSE(move_on_after(1ms, [&] { return recv_descriptor(both); }));
+
+    char name[] = "/tmp/weft-pipe-XXXXXX";
+    const unique_fd file(::mkostemp(name, O_CLOEXEC));
+    ::unlink(name);
+    const std::string text = pattern(300'000);
+    ASSERT_EQ(::write(file.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    std::string filler;
+    while (::send(theirs.get(), "x", 1, MSG_DONTWAIT) == 1) filler += 'x';
+    EXPECT_FALSE(move_on_after(1ms, [&] { send_descriptor(both, file.get()); }));
+    stream again = standard_output();  // which does not know yet that the way is full
+    EXPECT_FALSE(move_on_after(1ms, [&] { return send_file(again, file.get(), 0, text.size()); }));
+    EXPECT_TRUE(blocks(1));
+    EXPECT_EQ(both.bytes_written() + again.bytes_written(), 0U);
+
+    ASSERT_EQ(::fcntl(mine.get(), F_SETFL, O_NONBLOCK), 0);
+    stream reader(std::make_unique<detail::socket_transport>(std::move(mine), "the other end"));
+    auto reading = spawn([&] { return read_all(reader); });
+    EXPECT_EQ(send_file(both, file.get(), 0, text.size()), text.size());
+    both.shutdown_write();
+    EXPECT_TRUE(reading.get() == filler + text);
   });
 }
 

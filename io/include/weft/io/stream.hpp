@@ -26,7 +26,7 @@ struct stream_access;
 
 /// What stream::detach() gives.
 struct detached_stream {
-  unique_fd descriptor;  ///< does not block (O_NONBLOCK)
+  unique_fd descriptor;  ///< does not block (O_NONBLOCK); but for a standard stream's over a socket, which is as it was
   std::string buffered;  ///< what was received and not yet read; it comes before what the descriptor gives
 };
 
