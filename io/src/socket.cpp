@@ -102,10 +102,10 @@ void socket_transport::connect(deadline until) {
   constexpr auto operation = "connect to";
   socket_address address(peer_);
   const int fd = socket_.fd();
-  if (::connect(fd, address.get(), address.size) == 0) return;
+  bool connected = ::connect(fd, address.get(), address.size) == 0;
   // EINTR, too: the attempt goes on.
-  if (errno != EINPROGRESS && errno != EINTR) throw_errno(operation, describe());
-  for (;;) {
+  if (!connected && errno != EINPROGRESS && errno != EINTR) throw_errno(operation, describe());
+  while (!connected) {
     if (socket_.wait_writable(until) == descriptor::wait_end::timed_out)
       throw error(std::error_code(ETIMEDOUT, std::system_category()), operation, describe());
     int code = 0;
@@ -114,10 +114,15 @@ void socket_transport::connect(deadline until) {
     if (code != 0) throw error(std::error_code(code, std::system_category()), operation, describe());
     // An edge may be older than the socket's name for it; a socket that is connected has a peer.
     socket_address peer;
-    if (::getpeername(fd, peer.get(), &peer.size) == 0) return;
+    connected = ::getpeername(fd, peer.get(), &peer.size) == 0;
+    if (connected) break;
     if (errno != ENOTCONN) throw_errno(operation, describe());
     socket_.found_full();
   }
+  // Where nobody listens, on a port that the system gives to those who connect, it may have given us that very one:
+  // then both ends are ours (RFC 9293, 3.5), and who is to listen there finds the port in use.
+  if (local_endpoint(fd) == peer_)
+    throw error(std::error_code(ECONNREFUSED, std::system_category()), operation, describe());
 }
 
 std::optional<std::size_t> socket_transport::try_read(std::span<std::byte> to, std::span<std::byte> more) {

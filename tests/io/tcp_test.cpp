@@ -9,12 +9,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <future>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "io_test.hpp"
+#include "sockaddr.hpp"
+#include "socket.hpp"
 #include "weft/io/resolve.hpp"
 
 namespace weft::io::tcp_test {
@@ -188,6 +191,39 @@ struct deaf_listener {
   listener l = listen(endpoint::loopback(0), {.backlog = 0});
   stream first = connect(l.local());
 };
+
+/// The port that the system gives to who connects to `to` now; none is listening there.
+std::uint16_t port_for(std::uint16_t to) {
+  const unique_fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  detail::socket_address there(endpoint::loopback(to));
+  (void)::connect(fd.get(), there.get(), there.size);
+  return detail::local_endpoint(fd.get()).port();
+}
+
+// The system may give a connection the very port that it is to go to. It goes through the ports in small steps, from
+// where depends on the one to go to; so those are tried that it is about to come to. Without what is tested one in five
+// connects to itself.
+TEST(TcpPorts, NobodyConnectsToHimself) {
+  weft::run([] {
+    unsigned first = 32768;
+    unsigned last = 60999;
+    std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> first >> last;
+    for (unsigned port = first, rounds = 0; port <= last && rounds < 12; port += 2) {
+      yield();
+      const unsigned next = port_for(static_cast<std::uint16_t>(port));
+      if (next >= port || port - next > 30) continue;
+      ++rounds;
+      for (int i = 0; i < 15; ++i) {
+        try {
+          const stream s = connect(endpoint::loopback(static_cast<std::uint16_t>(port)));
+          EXPECT_NE(s.local(), s.peer());  // somebody else's test listens there
+        } catch (const error& e) {
+          EXPECT_EQ(e.code(), std::errc::connection_refused);
+        }
+      }
+    }
+  });
+}
 
 TEST_P(Tcp, AConnectThatHangsCanBeCancelled) {
   run([] {
