@@ -156,7 +156,7 @@ class memory_transport final : public transport {
     return n;
   }
 
-  void shutdown_write() override { end(out_, &pipe::ended); }
+  void shutdown_write(wait_limit /*limit*/) override { end(out_, &pipe::ended); }
 
   void close() noexcept override {
     closed_ = true;

@@ -63,7 +63,7 @@ class pipe_transport final : public transport {
   }
 
   // A pipe has one half.
-  void shutdown_write() override {
+  void shutdown_write(wait_limit /*limit*/) override {
     const int how = ::fcntl(end_.fd(), F_GETFL) & O_ACCMODE;
     if (how == O_WRONLY) end_.close();
   }
@@ -119,7 +119,7 @@ class threaded_transport final : public transport {
     return some.size();
   }
 
-  void shutdown_write() override {}
+  void shutdown_write(wait_limit /*limit*/) override {}
   void close() noexcept override {
     closed_ = true;
     for (const auto& f : {reading_, writing_})

@@ -324,7 +324,7 @@ class sim_transport final : public transport {
     }
   }
 
-  void shutdown_write() override {
+  void shutdown_write(wait_limit /*limit*/) override {
     connection& c = *connection_;
     c.settle();
     if (c.is_broken(i_)) throw_code(mine().code, "end", describe());

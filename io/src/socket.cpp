@@ -220,7 +220,7 @@ class ending {
     try {
       for (std::span<const std::byte> rest = last_; !rest.empty();)
         rest = rest.subspan(socket_->write_some(std::span(&rest, 1), until));
-      socket_->shutdown_write();
+      socket_->shutdown_write(until);
       std::array<std::byte, 4096> some;
       for (std::size_t n = 1, came = 0; n > 0 && came < endings.most_ignored; came += n) {
         n = socket_->read_some(some, until);
@@ -277,7 +277,7 @@ void socket_transport::close_after(std::span<const std::byte> last) noexcept {
   close();
 }
 
-void socket_transport::shutdown_write() {
+void socket_transport::shutdown_write(wait_limit /*limit*/) {
   if (::shutdown(socket_.fd(), SHUT_WR) != 0) throw_errno("end", describe());
 }
 

@@ -58,7 +58,7 @@ class socket_transport final : public transport {
   void wait_readable(wait_limit& limit) override;
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
   std::size_t try_write(std::span<const std::byte> from) noexcept override;
-  void shutdown_write() override;
+  void shutdown_write(wait_limit limit) override;
   void close() noexcept override;
   void close_after(std::span<const std::byte> last) noexcept override;
   void leave_loop() override { socket_.leave_loop(); }

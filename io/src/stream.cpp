@@ -145,6 +145,7 @@ bool stream::finish(std::chrono::nanoseconds longest) {
   } const closed{*this};
   begin_ = end_ = 0;
   read_timeout(no_timeout);
+  write_timeout(no_timeout);
   try {
     return move_on_after(longest, [this] {
       shutdown_write();
@@ -484,7 +485,7 @@ void stream::write_all(std::span<const std::span<const std::byte>> pieces) {
 
 void stream::shutdown_write() {
   const turn mine(*this, writing_, "end");
-  carrier_->shutdown_write();
+  carrier_->shutdown_write(write_timeout_);
 }
 
 }  // namespace weft::io

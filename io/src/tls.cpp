@@ -231,7 +231,7 @@ class tls_transport final : public transport {
   }
   void wait_readable(wait_limit& limit) override;
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override;
-  void shutdown_write() override;
+  void shutdown_write(wait_limit limit) override;
   void close() noexcept override { end({}, false); }
   void close_after(std::span<const std::byte> last) noexcept override { end(last, true); }
   void leave_loop() override { carrier_->leave_loop(); }
@@ -551,12 +551,12 @@ std::size_t tls_transport::write_some(std::span<const std::span<const std::byte>
   return n;
 }
 
-void tls_transport::shutdown_write() {
+void tls_transport::shutdown_write(wait_limit limit) {
   checkpoint();
   ::ERR_clear_error();
   if (!std::exchange(ended_, true) && ::SSL_shutdown(ssl_.get()) < 0) fail("end");
-  flush(no_timeout);
-  carrier_->shutdown_write();
+  flush(limit);
+  carrier_->shutdown_write(limit);
 }
 
 // A server of TLS 1.3 sends tickets unasked. Those that come to a closed socket are answered by a reset, which drops

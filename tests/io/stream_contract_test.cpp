@@ -135,18 +135,18 @@ class flawed final : public transport {
     return n;
   }
 
-  void shutdown_write() override {
+  void shutdown_write(wait_limit limit) override {
     shut_ = true;
     write_late(no_timeout);
     if (has(flaw::ends_both_halves)) inner_->close();
-    if (!has(flaw::ends_neither_half)) inner_->shutdown_write();
+    if (!has(flaw::ends_neither_half)) inner_->shutdown_write(limit);
   }
   void close() noexcept override {
     if (has(flaw::close_wakes_nobody)) return;
     if (has(flaw::resets_where_something_is_unread) && in_->written > in_->read) out_->broken = true;
     (void)inner_->try_write(late_);
     if (has(flaw::close_comes_late)) {
-      inner_->shutdown_write();
+      inner_->shutdown_write(no_timeout);
       return;
     }
     inner_->close();

@@ -31,7 +31,7 @@ class duplex final : public transport {
   std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) override {
     return out_->write_some(from, limit);
   }
-  void shutdown_write() override { out_->shutdown_write(); }
+  void shutdown_write(wait_limit limit) override { out_->shutdown_write(limit); }
   void close() noexcept override {
     in_->close();
     out_->close();

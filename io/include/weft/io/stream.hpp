@@ -128,7 +128,7 @@ class stream {
   void write_all(std::initializer_list<std::string_view> pieces);
 
   /// Tells the other side that nothing more will come; it reads the end of the stream. Reading goes on. (Over TLS it is
-  /// a write: see tls.hpp.)
+  /// a write, with write_timeout(): see tls.hpp.)
   ///
   /// Suspends: never.
   /// Cancel:   not a cancellation point.

@@ -5,7 +5,8 @@
 //   stream s = tls_accept(l.accept(), server_context);
 //
 // What comes out is a stream as any other, which ends with the stream below it:
-// * shutdown_write() sends close_notify, and then ends the stream below. It may wait here: see tls_connect().
+// * shutdown_write() sends close_notify, and then ends the stream below. It may wait here, as long as write_timeout()
+//   allows: see tls_connect().
 // * read_some() gives 0 after their close_notify. A connection that ends without it may have been cut by anybody:
 //   that is tls_error with tls_problem::truncated.
 // * close() sends close_notify, after what is left of earlier writes; where there is no room for it at once, in the
@@ -100,7 +101,8 @@ class tls_context {
 
 /// Shakes hands as a client, over a stream that it takes over, buffer and timeouts included. The other side must show a
 /// certificate for `host`, a name or the number of an address, which must be trusted; a name is sent to it (SNI).
-/// shutdown_write() of the new stream: a checkpoint; switches while the way is full; a cancelled one can be repeated.
+/// shutdown_write() of the new stream: a checkpoint; switches while the way is full; one that was cancelled or
+/// timed_out can be repeated.
 ///
 /// Suspends: always.
 /// Cancel:   throws cancelled; `over` was closed.

@@ -77,8 +77,9 @@ class transport {
   /// write_some(). Any thread.
   virtual std::size_t try_write(std::span<const std::byte> /*from*/) noexcept { return 0; }
 
-  /// Ends the sending half. Throws error.
-  virtual void shutdown_write() = 0;
+  /// Ends the sending half, behind all that was taken. Throws as write_some, if it has to wait for room; then it can be
+  /// repeated.
+  virtual void shutdown_write(wait_limit limit) = 0;
 
   /// Ends both halves, and does not wait; whoever waits in the transport gets stream_closed. What was written is still
   /// delivered, then the end, though not all that has come was read. Any number of times.
