@@ -20,6 +20,7 @@
 
 #include "stream_access.hpp"
 #include "weft/error.hpp"
+#include "weft/this_fiber.hpp"
 #include "weft/waiter.hpp"
 
 // A connection is an SSL object over a BIO of ours, which reads from the carrier and writes to it what can be read and
@@ -123,6 +124,15 @@ std::string wire_form(const std::vector<std::string>& names) {
 const unsigned char* bytes_of(const std::string& s) noexcept {
   return reinterpret_cast<const unsigned char*>(s.data());
 }
+
+// While somebody is about something.
+struct turn {
+  bool& busy;
+  explicit turn(bool& b) noexcept : busy(b) { busy = true; }
+  ~turn() { busy = false; }
+  turn(const turn&) = delete;
+  turn& operator=(const turn&) = delete;
+};
 
 bool is_number(const std::string& host) noexcept {
   std::array<unsigned char, 16> room{};
@@ -277,6 +287,7 @@ class tls_transport final : public transport {
   std::exception_ptr broken_;    // what the carrier threw in the BIO
   bool cut_ = false;             // the carrier's stream has ended
   bool flushing_ = false;        // a fiber waits in flush()
+  bool awaiting_ = false;        // a fiber waits in the carrier for bytes
   bool ready_ = false;           // hands were shaken, and nothing has gone wrong since
   bool refused_ = false;         // an alert tells them why, or is to
   bool heard_ = false;           // something came after the handshake
@@ -393,19 +404,34 @@ void tls_transport::push(std::span<const std::byte> from) {
   next_.insert(next_.end(), from.begin(), from.end());
 }
 
-// Waits until OpenSSL may find something to read.
+// Waits until OpenSSL may find something to read; may come back for nothing.
+//
+// A writer has to wait here, too, when a message after the handshake (a ticket, a new key) has come in part: OpenSSL
+// wants the rest of it first. The carrier has room for one who waits, so the second one looks again now and then.
 void tls_transport::await(wait_limit& limit, const char* operation) {
   check_not_cut(operation);
+  if (awaiting_) {
+    const deadline until = limit.start();
+    if (until.passed()) throw timed_out("timed out: " + std::string(operation) + " " + describe());
+    sleep_until(std::min(deadline::after(std::chrono::milliseconds(1)), until).when());
+    if (closed_) throw stream_closed(operation, describe());
+    return;
+  }
+  const turn mine(awaiting_);
   if (tries_) {
     carrier_->wait_readable(limit);
     return;
   }
   received_.resize(room_to_receive);
+  fed_ = room_to_receive;  // until something has come there is nothing in it
   struct trim {
-    std::vector<std::byte>& of;
+    tls_transport& of;
     std::size_t n = 0;
-    ~trim() { of.resize(n); }
-  } got{received_};
+    ~trim() {
+      of.received_.resize(n);
+      of.fed_ = 0;
+    }
+  } got{*this};
   got.n = carrier_->read_some(received_, limit);
   cut_ = got.n == 0;
 }
@@ -428,11 +454,7 @@ bool tls_transport::gather() noexcept {
 }
 
 void tls_transport::flush(wait_limit limit) {
-  struct turn {
-    bool& busy;
-    explicit turn(bool& b) noexcept : busy(b) { busy = true; }
-    ~turn() { busy = false; }
-  } const mine(flushing_);
+  const turn mine(flushing_);
   while (gather()) {
     const std::span<const std::byte> rest = std::span(sending_).subspan(sent_);
     sent_ += carrier_->write_some(std::span(&rest, 1), limit);
@@ -538,10 +560,13 @@ std::size_t tls_transport::write_some(std::span<const std::span<const std::byte>
     }
     record = joined;
   }
-  clear_errors();
   std::size_t n = 0;
-  if (::SSL_write_ex(ssl_.get(), record.data(), std::min(record.size(), largest_record), &n) != 1)
-    fail(detail::writing);
+  for (;;) {
+    clear_errors();
+    if (::SSL_write_ex(ssl_.get(), record.data(), std::min(record.size(), largest_record), &n) == 1) break;
+    if (::SSL_get_error(ssl_.get(), 0) != SSL_ERROR_WANT_READ) fail(detail::writing);
+    await(limit, detail::writing);
+  }
   // It is taken now, whatever comes: a record cannot be taken back.
   try {
     flush(limit);
@@ -553,6 +578,13 @@ std::size_t tls_transport::write_some(std::span<const std::span<const std::byte>
 
 void tls_transport::shutdown_write(wait_limit limit) {
   checkpoint();
+  while (!ended_ && ready_ && ::SSL_in_init(ssl_.get()) != 0) {
+    clear_errors();
+    if (const int done = ::SSL_do_handshake(ssl_.get()); done != 1) {
+      if (::SSL_get_error(ssl_.get(), done) != SSL_ERROR_WANT_READ) fail("end");
+      await(limit, "end");
+    }
+  }
   ::ERR_clear_error();
   if (!std::exchange(ended_, true) && ::SSL_shutdown(ssl_.get()) < 0) fail("end");
   flush(limit);

@@ -1,6 +1,7 @@
 #include "weft/io/tls.hpp"
 
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 #include <unistd.h>
 
 #include <array>
@@ -8,6 +9,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -347,6 +350,122 @@ TEST(TlsSimulated, WhoNeverReadsDoesNotHoldUpTheEnd) {
     auto reading = spawn([&s = other] { return read_all(s); });
     one.shutdown_write();  // it can be repeated
     EXPECT_EQ(reading.get(), pattern(one.bytes_written()));
+  });
+}
+
+// --- a message after the handshake that comes in parts ---
+
+// A server of which the test says which of its records go out when. Its tickets are larger than its records.
+class bare_server {
+ public:
+  explicit bare_server(stream over) : raw_(std::move(over)), context_(::SSL_CTX_new(::TLS_server_method())) {
+    ::SSL_CTX* const c = context_.get();
+    EXPECT_EQ(::SSL_CTX_use_certificate_chain_file(c, papers::get().path("server.pem").c_str()), 1);
+    EXPECT_EQ(::SSL_CTX_use_PrivateKey_file(c, papers::get().path("server.key").c_str(), SSL_FILETYPE_PEM), 1);
+    ::SSL_CTX_set_verify(c, SSL_VERIFY_PEER, [](int, ::X509_STORE_CTX*) { return 1; });
+    constexpr unsigned char id = 1;
+    ::SSL_CTX_set_session_id_context(c, &id, 1);
+    SSL_CTX_set_max_send_fragment(c, 512);
+    ssl_.reset(::SSL_new(c));
+    ::SSL_set_accept_state(ssl_.get());
+    ::SSL_set_bio(ssl_.get(), ::BIO_new(::BIO_s_mem()), ::BIO_new(::BIO_s_mem()));
+  }
+
+  /// Gives what comes after it: the tickets.
+  std::string shake_hands() {
+    for (;;) {
+      const int done = ::SSL_do_handshake(ssl_.get());
+      std::string out = said();
+      if (done == 1) return out;
+      raw_.write_all(out);
+      receive();
+    }
+  }
+  void send(std::string_view records) { raw_.write_all(records); }
+  /// A text of this length.
+  std::string read(std::size_t size) {
+    std::string text(size, '\0');
+    for (std::size_t done = 0, n = 0; done < size; done += n) {
+      while (::SSL_read_ex(ssl_.get(), text.data() + done, size - done, &n) != 1) receive();
+    }
+    return text;
+  }
+  std::string encrypt(std::string_view text) {
+    std::size_t n = 0;
+    EXPECT_EQ(::SSL_write_ex(ssl_.get(), text.data(), text.size(), &n), 1);
+    return said();
+  }
+
+ private:
+  std::string said() {
+    std::string out(::BIO_ctrl_pending(::SSL_get_wbio(ssl_.get())), '\0');
+    if (!out.empty()) ::BIO_read(::SSL_get_wbio(ssl_.get()), out.data(), static_cast<int>(out.size()));
+    return out;
+  }
+  void receive() {
+    char some[4096];
+    const std::size_t n = raw_.read_some(std::span(some));
+    ASSERT_GT(n, 0U);
+    ::BIO_write(::SSL_get_rbio(ssl_.get()), some, static_cast<int>(n));
+  }
+
+  template <auto Free>
+  struct freed_by {
+    void operator()(auto* p) const noexcept { Free(p); }
+  };
+  stream raw_;
+  std::unique_ptr<::SSL_CTX, freed_by<::SSL_CTX_free>> context_;
+  std::unique_ptr<::SSL, freed_by<::SSL_free>> ssl_;
+};
+
+void write_while_a_ticket_is_half_here(std::pair<stream, stream> pair, bool reads, bool ends) {
+  auto options = trusting();
+  options.certificates = papers::get().text("client.pem");
+  options.key = papers::get().text("client.key");
+  bare_server server(std::move(pair.second));
+  auto accepting = spawn([&] { return server.shake_hands(); });
+  stream client = tls_connect(std::move(pair.first), "server.test", tls_context::client(options));
+  const std::string tickets = accepting.get();
+  const auto byte = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(tickets[i])); };
+  const std::size_t first = 5 + byte(3) * 256 + byte(4);  // RFC 8446, 5.1
+  ASSERT_EQ(first, 5 + 512U + 17U);
+  server.send(std::string_view(tickets).substr(0, first));
+  char some[2];
+  EXPECT_FALSE(move_on_after(2ms, [&] { return client.read_some(std::span(some)); }));
+
+  std::optional<future<void>> reader;
+  if (reads) reader = spawn([&] { client.read_exactly(std::span(some)); });
+  auto writer = spawn([&] {
+    if (!ends) client.write_all("hello");
+    client.shutdown_write();
+  });
+  sleep_for(2ms);
+  if (!reads) reader = spawn([&] { client.read_exactly(std::span(some)); });
+  sleep_for(2ms);
+  server.send(std::string_view(tickets).substr(first));
+  try {
+    writer.get();
+  } catch (const error& e) {
+    ADD_FAILURE() << e.what();
+    client.close();
+    reader->wait();
+    return;
+  }
+  if (!ends) {
+    EXPECT_EQ(server.read(5), "hello");
+  }
+  server.send(server.encrypt("ok"));
+  reader->get();
+  EXPECT_EQ(std::string_view(some, 2), "ok");
+}
+
+TEST_P(Tls, AWriteDoesNotMindAMessageThatIsHalfHere) {
+  run([] {
+    for (const bool reads : {false, true})
+      for (const bool ends : {false, true}) {
+        write_while_a_ticket_is_half_here(tcp_pair(), reads, ends);
+        write_while_a_ticket_is_half_here(memory_pair(), reads, ends);
+      }
   });
 }
 
