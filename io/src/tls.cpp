@@ -693,6 +693,17 @@ tls_context tls_context::server(const tls_server_options& options) {
 
 namespace {
 
+// As their certificate has it: without the dot of the root; an address without what connect() takes besides.
+std::string name_to_verify(std::string_view host) {
+  if (host.ends_with('.')) host.remove_suffix(1);
+  if (host.empty()) throw std::invalid_argument("tls_connect(): the name of the host is empty");
+  if (host.starts_with('.') || host.find('\0') != host.npos)
+    throw std::invalid_argument("tls_connect(): this is no name of a host: " + std::string(host));
+  for (const std::string& number : {std::string(host) + ":0", "[" + std::string(host) + "]:0"})
+    if (const auto e = endpoint::try_parse(number); e && e->is_v6()) return endpoint(e->address_bytes(), 0).address();
+  return std::string(host);
+}
+
 stream over_tls(std::unique_ptr<tls_transport> t, stream timeouts) {
   t->shake_hands();
   stream s(std::move(t));
@@ -704,8 +715,7 @@ stream over_tls(std::unique_ptr<tls_transport> t, stream timeouts) {
 
 stream tls_connect(stream over, std::string_view host, const tls_context& context) {
   if (context.state_->server) throw std::invalid_argument("tls_connect(): this context is a server's");
-  std::string name(host.substr(0, host.size() - (host.ends_with('.') ? 1 : 0)));
-  if (name.empty()) throw std::invalid_argument("tls_connect(): the name of the host is empty");
+  std::string name = name_to_verify(host);
   detail::stream_access::check_idle(over, "shake hands over");
   stream timeouts;
   detail::stream_access::take_timeouts(timeouts, over);

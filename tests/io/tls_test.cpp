@@ -196,6 +196,29 @@ TEST_P(Tls, ACertificateOfSomebodyElseIsRefused) {
   });
 }
 
+// To OpenSSL a name ends at a zero, and one that begins with a dot stands for all below it.
+TEST_P(Tls, ANameThatMeansSomethingElseToOpensslIsRefused) {
+  run([] {
+    const tls_context client = client_context();
+    for (const std::string& host : {"server.test\0.example.org"s, ".test"s, "127.0.0.1\0"s, "."s, ""s}) {
+      auto [one, other] = memory_pair();
+      EXPECT_THROW(tls_connect(std::move(one), host, client), std::invalid_argument) << host;
+      EXPECT_EQ(read_all(other), "");
+    }
+  });
+}
+
+TEST_P(Tls, AnAddressIsOneInEveryWayOfWritingIt) {
+  run([] {
+    const tls_context client = client_context();
+    const tls_context server = server_context();
+    for (const std::string host : {"::1", "[::1]", "::1%lo"}) {
+      auto [one, other] = tls_over(memory_pair(), client, server, host);
+      EXPECT_EQ(tls_facts_of(other).server_name, "");
+    }
+  });
+}
+
 TEST_P(Tls, ACertificateThatIsOldOrOfAStrangerIsRefused) {
   run([] {
     const tls_context client = client_context();

@@ -37,7 +37,7 @@ class papers {
     };
     authority("authority");
     authority("stranger");
-    signed_by("authority", "server", "DNS:server.test,DNS:*.wild.test,IP:127.0.0.1", "-days 30");
+    signed_by("authority", "server", "DNS:server.test,DNS:*.wild.test,IP:127.0.0.1,IP:::1", "-days 30");
     signed_by("authority", "expired", "DNS:server.test", "-days -1");
     signed_by("authority", "client", "DNS:client.test", "-days 30");
     signed_by("stranger", "impostor", "DNS:server.test", "-days 30");

@@ -109,7 +109,8 @@ class tls_context {
 /// Threads:  fibers of the stream's loop.
 /// Ordering: none.
 /// Throws:   tls_error, timed_out; as stream::read_some() and stream::write_some(). `over` was closed.
-///           std::invalid_argument for a server's context or an empty host.
+///           std::invalid_argument for a server's context, and for a host that is empty, begins with a dot (to OpenSSL
+///           it would mean all names below) or has a zero in it.
 stream tls_connect(stream over, std::string_view host, const tls_context& context);
 
 /// io::connect() and tls_connect(), each with its own time limit.
