@@ -125,8 +125,9 @@ std::uint64_t copy(stream& from, stream& to) {
     const std::uint64_t done = to.bytes_written() - before;
     try {
       if (stream_access::receive_more(from) == 0) return done;
-    } catch (const error& e) {
-      throw error(e.code(), e.operation(), e.peer(), done);
+    } catch (error& e) {
+      e.add_bytes(done);
+      throw;
     }
   }
 }
@@ -153,9 +154,9 @@ std::uint64_t send_file(stream& to, int file, std::uint64_t offset, std::uint64_
   checkpoint();
   const std::uint64_t before = to.bytes_written();
   detail::descriptor* plain = stream_access::carrier(to)->plain_descriptor();
-  std::uint64_t done = 0;
   // sendfile(2) cannot be asked not to wait: see standard_output().
   if (plain && (::fcntl(plain->fd(), F_GETFL) & O_NONBLOCK) == 0) plain = nullptr;
+  std::uint64_t done = 0;
   while (done < count) {
     if (done > 0) checkpoint();
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(count - done, plain ? 4 * piece : piece));

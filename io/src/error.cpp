@@ -9,14 +9,20 @@ std::string said(std::string_view operation, std::string_view peer) {
 
 std::string count(std::size_t bytes) { return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes"); }
 
+std::string after(std::size_t bytes) { return bytes > 0 ? ", after " + count(bytes) : ""; }
+
 }  // namespace
 
 error::error(std::error_code code, std::string_view operation, std::string_view peer, std::size_t bytes,
              std::string_view advice)
     : std::system_error(code), operation_(operation), peer_(peer), bytes_(bytes), text_(said(operation, peer)) {
-  if (bytes_ > 0) text_ += ", after " + count(bytes_);
-  text_ += ": " + code.message();
+  text_ += after(bytes_) + ": " + code.message();
   if (!advice.empty()) text_ += "; " + std::string(advice);
+}
+
+void error::add_bytes(std::size_t more) {
+  text_.replace(said(operation_, peer_).size(), after(bytes_).size(), after(bytes_ + more));
+  bytes_ += more;
 }
 
 end_of_stream::end_of_stream(std::string_view operation, std::string_view peer, std::size_t bytes)

@@ -437,16 +437,16 @@ std::size_t stream::write_some(std::span<const std::span<const std::byte>> piece
   return n;
 }
 
-// An error tells what was written since `before`, too.
+// An error tells what was written since `before`, too, and stays what it is: TLS has more to say.
 std::size_t stream::send(std::span<const std::span<const std::byte>> pieces, std::uint64_t before) {
   check_open(writing);
   try {
     const std::size_t n = carrier_->write_some(pieces, write_timeout_);
     bytes_written_ += n;
     return n;
-  } catch (const error& e) {
-    if (bytes_written_ == before) throw;
-    throw error(e.code(), e.operation(), e.peer(), bytes_written_ - before + e.bytes());
+  } catch (error& e) {
+    if (bytes_written_ != before) e.add_bytes(bytes_written_ - before);
+    throw;
   }
 }
 

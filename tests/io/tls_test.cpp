@@ -17,6 +17,7 @@
 #include "io_test.hpp"
 #include "papers.hpp"
 #include "process.hpp"
+#include "stream_access.hpp"
 #include "weft/inspect.hpp"
 #include "weft/io/copy.hpp"
 #include "weft/io/serve.hpp"
@@ -359,6 +360,27 @@ TEST_P(Tls, CloseSaysGoodbyeWhenThereIsRoom) {
     char c[1];
     EXPECT_THROW(server.read_some(std::span(c)), stream_closed);
     EXPECT_THROW(server.write_all("x"), stream_closed);
+  });
+}
+
+TEST_P(Tls, ACopyOfOneThatIsCutSaysSo) {
+  run([] {
+    auto [one, other] = tls_over(memory_pair(), client_context(), server_context());
+    auto [to, sink] = memory_pair();
+    other.write_all("half");
+    auto copying = spawn([&, &f = one, &t = to] { return copy(f, t); });
+    char some[4];
+    sink.read_exactly(std::span(some));
+    detail::stream_access::carrier(other)->below()->close();
+    try {
+      copying.get();
+      ADD_FAILURE();
+    } catch (const tls_error& e) {
+      EXPECT_EQ(e.problem(), tls_problem::truncated);
+      EXPECT_EQ(e.bytes(), 4U);
+      EXPECT_NE(std::string(e.what()).find(", after 4 bytes: "), std::string::npos) << e.what();
+      EXPECT_NE(std::string(e.what()).find("what came may not be all"), std::string::npos) << e.what();
+    }
   });
 }
 

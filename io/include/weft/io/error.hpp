@@ -25,6 +25,9 @@ class error : public std::system_error {
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
+  /// So many bytes more had been moved: for an operation that is made of several, and passes the exception on as it is.
+  void add_bytes(std::size_t more);
+
  private:
   std::string operation_;
   std::string peer_;
