@@ -197,6 +197,34 @@ TEST_P(Beast, TimeLimitsAreTheStreams) {
   });
 }
 
+// A transport that fails with a code that is not the system's, as TLS has them.
+class one_that_fails final : public transport {
+ public:
+  std::size_t read_some(std::span<std::byte>, wait_limit) override {
+    throw error(std::error_code(-4, resolve_category()), "read from", "nobody");
+  }
+  std::size_t write_some(std::span<const std::span<const std::byte>>, wait_limit) override { return 0; }
+  void shutdown_write(wait_limit) override {}
+  void close() noexcept override {}
+  void leave_loop() override {}
+  [[nodiscard]] std::string describe() const override { return "nobody"; }
+};
+
+TEST_P(Beast, ErrorsOfOtherCategoriesStayWhatTheyAre) {
+  run([] {
+    boost_stream s{stream(std::make_unique<one_that_fails>())};
+    char some[1];
+    beast::error_code e;
+    EXPECT_EQ(s.read_some(boost::asio::buffer(some), e), 0U);
+    EXPECT_EQ(e.value(), -4);
+    EXPECT_EQ(e.message(), resolve_category().message(-4));
+    EXPECT_STREQ(e.category().name(), resolve_category().name());
+    beast::error_code again;
+    s.read_some(boost::asio::buffer(some), again);
+    EXPECT_EQ(e, again);
+  });
+}
+
 TEST(BeastSimulated, WorksWithoutANetwork) {
   testing::simulate([] {
     auto [a, b] = memory_pair(64);

@@ -125,5 +125,33 @@ TEST(SyncStreamSimulated, WorksWithoutANetwork) {
   });
 }
 
+// A transport that fails with a code that is not the system's, as TLS has them.
+class one_that_fails final : public transport {
+ public:
+  std::size_t read_some(std::span<std::byte>, wait_limit) override { fail("read from"); }
+  std::size_t write_some(std::span<const std::span<const std::byte>>, wait_limit) override { fail("write to"); }
+  void shutdown_write(wait_limit) override {}
+  void close() noexcept override {}
+  void leave_loop() override {}
+  [[nodiscard]] std::string describe() const override { return "nobody"; }
+
+ private:
+  [[noreturn]] static void fail(const char* operation) {
+    throw error(std::error_code(-4, resolve_category()), operation, "nobody");
+  }
+};
+
+TEST_P(SyncStream, ErrorsOfOtherCategoriesStayWhatTheyAre) {
+  run([] {
+    asio_stream s{stream(std::make_unique<one_that_fails>())};
+    char some[1];
+    asio::error_code e;
+    EXPECT_EQ(s.read_some(asio::buffer(some), e), 0U);
+    EXPECT_EQ(e, std::error_code(-4, resolve_category()));
+    EXPECT_EQ(s.write_some(asio::buffer(some), e), 0U);
+    EXPECT_EQ(e, std::error_code(-4, resolve_category()));
+  });
+}
+
 }  // namespace
 }  // namespace weft::io::sync_stream_test

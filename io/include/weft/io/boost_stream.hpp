@@ -16,6 +16,9 @@
 #include <boost/beast/core/role.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/system_error.hpp>
+#include <map>
+#include <mutex>
+#include <string>
 #include <system_error>
 
 #include "weft/io/sync_stream.hpp"
@@ -23,6 +26,25 @@
 namespace weft::io {
 
 namespace detail {
+
+/// A category of the standard library as one of Boost's, which cannot make one itself before 1.78.
+class boost_category final : public boost::system::error_category {
+ public:
+  explicit boost_category(const std::error_category& same) noexcept : same_(&same) {}
+  [[nodiscard]] const char* name() const noexcept override { return same_->name(); }
+  [[nodiscard]] std::string message(int code) const override { return same_->message(code); }
+
+  /// The only one of its kind, for good. Any thread.
+  static const boost_category& of(const std::error_category& same) {
+    static std::mutex mutex;
+    static auto* const all = new std::map<const std::error_category*, boost_category>;
+    const std::lock_guard lock(mutex);
+    return all->try_emplace(&same, same).first->second;
+  }
+
+ private:
+  const std::error_category* same_;
+};
 
 struct boost_errors {
   using error_code = boost::system::error_code;
@@ -35,7 +57,10 @@ struct boost_errors {
   static error_code aborted() noexcept {
     return boost::asio::error::make_error_code(boost::asio::error::operation_aborted);
   }
-  static error_code system(int code) noexcept { return {code, boost::asio::error::get_system_category()}; }
+  static error_code same(const std::error_code& code) {
+    if (code.category() == std::system_category()) return {code.value(), boost::asio::error::get_system_category()};
+    return {code.value(), boost_category::of(code.category())};
+  }
 };
 
 }  // namespace detail
@@ -65,7 +90,9 @@ class boost_stream : public basic_sync_stream<detail::boost_errors> {
     try {
       if (role == boost::beast::role_type::server) s.shutdown_write();
     } catch (const error& what) {
-      if (what.code() != std::errc::not_connected) e = detail::boost_errors::system(what.code().value());
+      if (what.code() != std::errc::not_connected) e = detail::boost_errors::same(what.code());
+    } catch (const timed_out&) {
+      e = detail::boost_errors::timed_out();
     } catch (const stream_closed&) {
       e = detail::boost_errors::closed();
     }

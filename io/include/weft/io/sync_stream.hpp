@@ -9,7 +9,7 @@
 //   the end of the stream              error::eof
 //   read_timeout(), write_timeout()    error::timed_out
 //   closed on this side                error::bad_descriptor; error::operation_aborted for who waited
-//   the system's errors                as they are
+//   the system's errors, TLS's, others as they are
 // A cancellation is no error of the stream: `cancelled` is thrown, also by the forms with error_code&, and so are
 // wrong_loop and stream_busy.
 //
@@ -22,6 +22,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -41,7 +42,10 @@ struct asio_errors {
   static error_code timed_out() noexcept { return asio::error::make_error_code(asio::error::timed_out); }
   static error_code closed() noexcept { return asio::error::make_error_code(asio::error::bad_descriptor); }
   static error_code aborted() noexcept { return asio::error::make_error_code(asio::error::operation_aborted); }
-  static error_code system(int code) noexcept { return {code, asio::error::get_system_category()}; }
+  static error_code same(const std::error_code& code) noexcept {
+    return code.category() == std::system_category() ? error_code(code.value(), asio::error::get_system_category())
+                                                     : code;
+  }
 };
 
 /// A buffer of Asio's or Boost's: untyped memory.
@@ -145,7 +149,7 @@ class basic_sync_stream : public stream {
     } catch (const timed_out&) {
       e = Errors::timed_out();
     } catch (const error& what) {
-      e = Errors::system(what.code().value());
+      e = Errors::same(what.code());
     }
     return 0;
   }
