@@ -197,7 +197,8 @@ struct tls_context::state {
     sessions.erase(found);
     return s;
   }
-  void keep_session(const std::string& host, session_ptr s) {
+  /// Takes it, unless it throws: then it is still the caller's.
+  void keep_session(const std::string& host, session_ptr& s) {
     const std::lock_guard lock(mutex);
     if (sessions.size() >= max_sessions && !sessions.contains(host)) sessions.erase(sessions.begin());
     sessions[host] = std::move(s);
@@ -331,7 +332,7 @@ int tls_transport::new_session(::SSL* ssl, ::SSL_SESSION* s) noexcept {
   const auto* self = static_cast<tls_transport*>(SSL_get_app_data(ssl));
   session_ptr kept(s);
   try {
-    self->context_->keep_session(self->host_, std::move(kept));
+    self->context_->keep_session(self->host_, kept);
     return 1;
   } catch (...) {
     (void)kept.release();  // OpenSSL keeps its reference
