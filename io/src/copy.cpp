@@ -91,7 +91,7 @@ std::size_t send_plain(stream& to, detail::descriptor& out, int file, std::uint6
       const int code = errno;
       if (code == EINTR) continue;
       if (!detail::would_wait(code)) {
-        const bool theirs = code == EPIPE || code == ECONNRESET || code == ETIMEDOUT;
+        const bool theirs = code == EPIPE || (code >= ENETDOWN && code <= EHOSTUNREACH);  // the network's codes
         throw_code(code, theirs ? detail::writing : "send", theirs ? to.describe() : name_of(file), done);
       }
       out.found_full();

@@ -193,6 +193,19 @@ TEST_P(Faults, WhatBreaksAConnectionIsTheErrorOfEachCall) {
     } catch (const io::error& e) {
       EXPECT_EQ(e.code(), std::errc::broken_pipe);
     }
+    const io::unique_fd file(::memfd_create("sent", MFD_CLOEXEC));
+    ASSERT_EQ(::write(file.get(), "file", 4), 4);
+    for (const auto& [code, peer] : {std::pair(EHOSTUNREACH, one.describe()), std::pair(ECONNRESET, one.describe()),
+                                     std::pair(EIO, "file " + std::to_string(file.get()))}) {
+      fail_calls(faulty_call::send, 0, 1, code);
+      try {
+        io::send_file(one, file.get(), 0, 4);
+        ADD_FAILURE() << "nothing failed";
+      } catch (const io::error& e) {
+        EXPECT_EQ(e.code().value(), code);
+        EXPECT_EQ(e.peer(), peer);
+      }
+    }
   });
 }
 
