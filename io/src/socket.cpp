@@ -103,6 +103,7 @@ void socket_transport::connect(deadline until) {
   socket_address address(peer_);
   const int fd = socket_.fd();
   bool connected = ::connect(fd, address.get(), address.size) == 0;
+  endpoint there = peer_;  // but 0.0.0.0, say, stands for another
   // EINTR, too: the attempt goes on.
   if (!connected && errno != EINPROGRESS && errno != EINTR) throw_errno(operation, describe());
   while (!connected) {
@@ -115,13 +116,16 @@ void socket_transport::connect(deadline until) {
     // An edge may be older than the socket's name for it; a socket that is connected has a peer.
     socket_address peer;
     connected = ::getpeername(fd, peer.get(), &peer.size) == 0;
-    if (connected) break;
-    if (errno != ENOTCONN) throw_errno(operation, describe());
-    socket_.found_full();
+    if (connected) {
+      there = peer.value();
+    } else {
+      if (errno != ENOTCONN) throw_errno(operation, describe());
+      socket_.found_full();
+    }
   }
   // Where nobody listens, on a port that the system gives to those who connect, it may have given us that very one:
   // then both ends are ours (RFC 9293, 3.5), and who is to listen there finds the port in use.
-  if (local_endpoint(fd) == peer_)
+  if (local_endpoint(fd) == there)
     throw error(std::error_code(ECONNREFUSED, std::system_category()), operation, describe());
 }
 
