@@ -44,7 +44,8 @@ using key_ptr = std::unique_ptr<::EVP_PKEY, freed_by<::EVP_PKEY_free>>;
 using session_ptr = std::unique_ptr<::SSL_SESSION, freed_by<::SSL_SESSION_free>>;
 
 constexpr auto shaking_hands = "shake hands with";
-constexpr std::size_t largest_record = 16 * 1024;  // what is inside
+constexpr std::size_t largest_record = 16 * 1024;             // what is inside
+constexpr std::size_t most_unsent = std::size_t{256} * 1024;  // OpenSSL takes certificates of 100 KiB
 // With what surrounds that (RFC 5246, 6.2.3), so that a full record takes one read.
 constexpr std::size_t room_to_receive = 5 + largest_record + 2048;
 
@@ -399,9 +400,14 @@ std::optional<std::size_t> tls_transport::pull(std::span<std::byte> to) {
   return n;
 }
 
-// Takes ciphertext from OpenSSL.
+// Takes ciphertext from OpenSSL: a record of a write, which comes after all that was before it; a part of a handshake,
+// which is sent before the next; or an answer to something that was read. One who asks without end for those (a new
+// handshake of TLS 1.2, say, which is refused), and reads none, is not to fill the memory.
 void tls_transport::push(std::span<const std::byte> from) {
   if (tries_ && !flushing_ && !gather()) from = from.subspan(carrier_->try_write(from));
+  if (sending_.size() - sent_ + next_.size() > most_unsent)
+    throw error(std::error_code(ENOBUFS, std::system_category()), "answer", describe(), 0,
+                "the other side reads nothing, and asks for ever more");
   next_.insert(next_.end(), from.begin(), from.end());
 }
 
@@ -519,7 +525,8 @@ std::optional<std::size_t> tls_transport::try_read(std::span<std::byte> to, std:
   }
   const int why = ::SSL_get_error(ssl_.get(), 0);
   if (why == SSL_ERROR_ZERO_RETURN) return 0;
-  if (why != SSL_ERROR_WANT_READ) fail(detail::reading);
+  // Where an answer is not taken OpenSSL tells nobody.
+  if (why != SSL_ERROR_WANT_READ || broken_) fail(detail::reading);
   check_not_cut(detail::reading);
   return {};
 }

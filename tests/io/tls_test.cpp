@@ -403,8 +403,10 @@ TEST(TlsSimulated, WhoNeverReadsDoesNotHoldUpTheEnd) {
 // A server of which the test says which of its records go out when. Its tickets are larger than its records.
 class bare_server {
  public:
-  explicit bare_server(stream over) : raw_(std::move(over)), context_(::SSL_CTX_new(::TLS_server_method())) {
+  explicit bare_server(stream over, int version = TLS1_3_VERSION)
+      : raw_(std::move(over)), context_(::SSL_CTX_new(::TLS_server_method())) {
     ::SSL_CTX* const c = context_.get();
+    SSL_CTX_set_max_proto_version(c, version);
     EXPECT_EQ(::SSL_CTX_use_certificate_chain_file(c, papers::get().path("server.pem").c_str()), 1);
     EXPECT_EQ(::SSL_CTX_use_PrivateKey_file(c, papers::get().path("server.key").c_str(), SSL_FILETYPE_PEM), 1);
     ::SSL_CTX_set_verify(c, SSL_VERIFY_PEER, [](int, ::X509_STORE_CTX*) { return 1; });
@@ -434,6 +436,12 @@ class bare_server {
       while (::SSL_read_ex(ssl_.get(), text.data() + done, size - done, &n) != 1) receive();
     }
     return text;
+  }
+  /// A HelloRequest (RFC 5246, 7.4.1.1).
+  std::string ask_for_another_handshake() {
+    EXPECT_EQ(::SSL_renegotiate(ssl_.get()), 1);
+    EXPECT_EQ(::SSL_do_handshake(ssl_.get()), 1);
+    return said();
   }
   std::string encrypt(std::string_view text) {
     std::size_t n = 0;
@@ -511,6 +519,34 @@ TEST_P(Tls, AWriteDoesNotMindAMessageThatIsHalfHere) {
         write_while_a_ticket_is_half_here(tcp_pair(), reads, ends);
         write_while_a_ticket_is_half_here(memory_pair(), reads, ends);
       }
+  });
+}
+
+// Each is answered by an alert.
+TEST_P(Tls, RequestsWhoseAnswersNobodyReadsAreNotTakenForEver) {
+  run([] {
+    auto pair = memory_pair(1000);
+    bare_server server(std::move(pair.second), TLS1_2_VERSION);
+    auto accepting = spawn([&] { server.send(server.shake_hands()); });
+    stream client = tls_connect(std::move(pair.first), "server.test", client_context());
+    accepting.get();
+    auto reader = spawn([&] {
+      char some[1];
+      try {
+        client.read_exactly(std::span(some));
+        ADD_FAILURE();
+      } catch (const error& e) {
+        EXPECT_EQ(e.code(), std::errc::no_buffer_space) << e.what();
+      }
+      client.close();
+    });
+    std::size_t asked = 0;
+    try {
+      for (; asked < 30'000; ++asked) server.send(server.ask_for_another_handshake());
+    } catch (const error&) {
+    }
+    EXPECT_LT(asked, 30'000U);
+    reader.get();
   });
 }
 
