@@ -147,6 +147,7 @@ int main(int argc, char** argv) try {
       given.take("--silence-ms", std::chrono::milliseconds(10'000));
   const bool logs = given.take("--log", 0) != 0;
   given.finish();
+  if (logs) std::signal(SIGPIPE, SIG_IGN);  // that nobody reads the log any more is no reason to end
   weft::run([&] {
     std::optional<http::access_log> log;
     if (logs) most.log = log.emplace(STDOUT_FILENO).sink();

@@ -7,7 +7,8 @@
 //   log.close();
 //
 // A loop only makes the line and queues it. A thread that may block writes, all that is there at once. A disk that is
-// too slow costs lines, which are counted, and no request waits for it.
+// too slow costs lines, which are counted, and no request waits for it. So does a pipe that nobody reads any more, in a
+// program that ignores SIGPIPE, and others end of it.
 
 #include <cstddef>
 #include <cstdint>

@@ -199,6 +199,17 @@ class StaticFiles(unittest.TestCase):
         self.assertIn(" 414 ", said)
         self.assertRegex(said, r"stopped: \d+ requests answered on \d+ connections\n")
 
+    def test_survives_who_reads_its_log(self):
+        server = subprocess.Popen([os.path.join(example.FOLDER, "12_static_files"), "--port", "0", "--root", self.root,
+                                   "--log", "1"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        port = int(server.stdout.readline().rpartition(":")[2])
+        server.stdout.close()
+        for _ in range(20):
+            self.assertEqual(ask(port, "/visible.d")[0], 200)
+            time.sleep(0.005)  # the log is written behind the answer
+
     def test_finishes_downloads_when_it_is_stopped(self):
         with open(os.path.join(self.root, "huge.bin"), "wb") as file:
             file.truncate(40_000_000)
