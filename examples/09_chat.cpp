@@ -8,8 +8,9 @@
 //
 // The room is one weft::broadcast: it keeps the last 256 lines for those who have not heard them yet, and whoever is
 // too slow for that is told how many they missed, so one bad line holds nobody up. A member is two fibers, one for what
-// they say and one for what they hear; when either ends so does the other. On SIGINT (Ctrl-C) or SIGTERM everybody
-// hears "the room is closed", and the server ends with a line such as
+// they say and one for what they hear; when either ends so does the other. Who says nothing for ten minutes is shown
+// out (a browser that answers pings may stay). On SIGINT (Ctrl-C) or SIGTERM everybody hears "the room is closed", and
+// the server ends with a line such as
 //
 //     stopped: 5 members came, 40 lines were said
 
