@@ -16,6 +16,7 @@ from tell import tell  # noqa: E402
 
 PATIENCE = 60  # seconds, for what should take far less, on a busy machine with a sanitizer
 FOLDER = os.environ.get("WEFT_EXAMPLES_DIR", "build/dev/examples")
+SANITIZED = any(name in FOLDER for name in ("asan", "tsan"))  # then memory says little
 
 
 class Program:

@@ -24,7 +24,6 @@ from example import Client, Program  # noqa: E402
 LONG = "--long" in sys.argv
 if LONG:
     sys.argv.remove("--long")
-SANITIZED = any(name in example.FOLDER for name in ("asan", "tsan"))
 HELLO = "GET /hello HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
@@ -60,7 +59,7 @@ class Load(unittest.TestCase):
                 if rounds % 10 == 0:
                     self.assertEqual(server.descriptors(), descriptors)
                     memory.append(server.resident())
-            if not SANITIZED:
+            if not example.SANITIZED:
                 self.assertLess(max(memory) - memory[0], 2_000_000 + memory[0] / 20)
             for client in clients:
                 client.socket.close()
