@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <mutex>
 #include <utility>
 
@@ -14,10 +15,14 @@ namespace images {
 
 namespace {
 
+constexpr std::chrono::milliseconds patience(5000);  // with others who write
+
 using database = std::unique_ptr<sqlite3, decltype(&sqlite3_close)>;
 
 [[noreturn]] void fail(sqlite3* db) {
-  const std::string why = std::string("SQLite: ") + (db ? sqlite3_errmsg(db) : "out of memory");
+  const char* const file = db ? sqlite3_db_filename(db, "main") : nullptr;
+  const std::string why =
+      std::string("SQLite: ") + (db ? sqlite3_errmsg(db) : "out of memory") + (file ? std::string(", ") + file : "");
   if (db && sqlite3_errcode(db) == SQLITE_BUSY) throw records_unavailable(why);
   throw std::runtime_error(why);
 }
@@ -99,7 +104,8 @@ class sqlite_records final : public records {
 
   bool add(const record& r) override {
     // SQLite has one writer at a time; further ones would sleep in it, each a while longer than the one before.
-    const std::lock_guard turn(writing_);
+    const std::unique_lock turn(writing_, patience);
+    if (!turn) throw records_unavailable("SQLite: somebody else is writing for too long");
     return with_database([&](const database& db) {
       query(db, "insert into picture values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing")
           .with(r.id)
@@ -153,7 +159,7 @@ class sqlite_records final : public records {
                                       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
     database db(made, sqlite3_close);
     if (error != SQLITE_OK) fail(made);
-    sqlite3_busy_timeout(made, 5000);
+    sqlite3_busy_timeout(made, static_cast<int>(patience.count()));
     return db;
   }
 

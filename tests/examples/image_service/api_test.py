@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -482,6 +483,30 @@ class Fetch(Case):
         self.assertEqual(answer.status, 502, answer.body)
         self.assertIn("certificate", answer.error())
         self.stop(wary)
+
+
+class Files(Case):
+    def test_what_is_no_database_is_told_by_its_name(self):
+        folder = tempfile.mkdtemp(prefix="weft_images_")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        file = os.path.join(folder, "pictures.db")
+        with open(file, "wb") as text:
+            text.write(b"no database" * 100)
+        with self.assertRaisesRegex(RuntimeError, f"image_service: SQLite: .*, {file}"):
+            self.start(folder=folder)
+
+    def test_who_writes_in_the_database_for_long_is_not_waited_for(self):
+        service = self.start()
+        other = sqlite3.connect(os.path.join(service.folder, "pictures.db"), isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("begin exclusive")
+        answer = service.add(pictures.jpeg())
+        self.assertEqual(answer.status, 503, answer.body)
+        self.assertIn("Retry-After", answer.fields)
+        self.assertEqual(service.get("/pictures").status, 200)
+        other.execute("rollback")
+        self.assertEqual(service.add(pictures.jpeg()).status, 201)
+        self.stop(service)
 
 
 @unittest.skipUnless(postgres.installed(), "no PostgreSQL is installed")

@@ -62,8 +62,11 @@ class Service:
         first = self.process.stdout.readline()
         match = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", first)
         if not match:
+            if not first:
+                self.process.wait(patience)
+            said = self.said()
             self.kill()
-            raise RuntimeError(f"it says {first!r} and {self.said()!r}")
+            raise RuntimeError(f"it says {first!r} and {said!r}")
         self.port = int(match[1])
         self.url = f"http://127.0.0.1:{self.port}"
 
