@@ -443,6 +443,8 @@ class bare_server {
     EXPECT_EQ(::SSL_do_handshake(ssl_.get()), 1);
     return said();
   }
+  /// For what is sent from now on; and asks for the same (RFC 8446, 4.6.3).
+  void new_keys() { EXPECT_EQ(::SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_REQUESTED), 1); }
   std::string encrypt(std::string_view text) {
     std::size_t n = 0;
     EXPECT_EQ(::SSL_write_ex(ssl_.get(), text.data(), text.size(), &n), 1);
@@ -519,6 +521,37 @@ TEST_P(Tls, AWriteDoesNotMindAMessageThatIsHalfHere) {
         write_while_a_ticket_is_half_here(tcp_pair(), reads, ends);
         write_while_a_ticket_is_half_here(memory_pair(), reads, ends);
       }
+  });
+}
+
+TEST_P(Tls, NewKeysAreFollowedWhileBothSidesWrite) {
+  run([] {
+    auto pair = tcp_pair();
+    bare_server server(std::move(pair.second));
+    auto accepting = spawn([&] { server.send(server.shake_hands()); });
+    auto options = trusting();
+    options.certificates = papers::get().text("client.pem");
+    options.key = papers::get().text("client.key");
+    stream client = tls_connect(std::move(pair.first), "server.test", tls_context::client(options));
+    accepting.get();
+    constexpr int rounds = 50;
+    auto writing = spawn([&] {
+      for (int i = 0; i < rounds; ++i) client.write_all("ping");
+    });
+    auto reading = spawn([&] {
+      char some[4];
+      for (int i = 0; i < rounds; ++i) {
+        client.read_exactly(std::span(some));
+        EXPECT_EQ(std::string_view(some, 4), "pong");
+      }
+    });
+    for (int i = 0; i < rounds; ++i) {
+      if (i % 3 == 0) server.new_keys();
+      server.send(server.encrypt("pong"));
+      EXPECT_EQ(server.read(4), "ping");
+    }
+    writing.get();
+    reading.get();
   });
 }
 
