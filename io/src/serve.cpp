@@ -1,5 +1,9 @@
 #include "weft/io/serve.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -363,6 +367,21 @@ serve_report server::report() const noexcept {
 
 endpoint server::local() const { return state_->source_.local(); }
 
+namespace {
+
+// What a listening socket hands on to those that are accepted.
+listen_options options_of(const listener& l) noexcept {
+  const auto is_on = [&](int level, int name) {
+    int value = 0;
+    ::socklen_t size = sizeof(value);
+    return ::getsockopt(l.native_handle(), level, name, &value, &size) == 0 && value != 0;
+  };
+  return {
+      .reuse_port = true, .no_delay = is_on(IPPROTO_TCP, TCP_NODELAY), .keep_alive = is_on(SOL_SOCKET, SO_KEEPALIVE)};
+}
+
+}  // namespace
+
 serve_report serve(listener source, server::handler handle, serve_options options) {
   return server(std::move(source), std::move(handle), std::move(options)).run();
 }
@@ -371,14 +390,14 @@ serve_report serve_on_all_loops(listener first, server::handler handle, serve_op
   const endpoint at = first.local();
   if (!at) throw std::invalid_argument("serve_on_all_loops(): " + first.describe() + " is no TCP listener");
   const unsigned count = loop_count();
+  const listen_options same = options_of(first);
   options.over = spread::here;
   options.max_connections = (options.max_connections + count - 1) / count;
   std::vector<serve_report> reports(count);
   with_group([&](task_group& all) {
     for (unsigned i = 0; i < count; ++i)
       if (i != this_loop())
-        all.spawn(on_loop(i), {.name = "serve"},
-                  [&, i] { reports[i] = serve(listen(at, {.reuse_port = true}), handle, options); });
+        all.spawn(on_loop(i), {.name = "serve"}, [&, i] { reports[i] = serve(listen(at, same), handle, options); });
     reports[this_loop()] = serve(std::move(first), handle, options);
   });
   serve_report sum;

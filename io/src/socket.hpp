@@ -96,6 +96,7 @@ class socket_acceptor final : public acceptor {
   void close() noexcept override;
   [[nodiscard]] std::string describe() const override { return local_ ? to_string(local_) : name_; }
   [[nodiscard]] endpoint local() const override { return local_; }
+  [[nodiscard]] int native_handle() const noexcept override { return socket_.fd(); }
 
  private:
   descriptor socket_;

@@ -1,6 +1,8 @@
 #include "weft/io/serve.hpp"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -8,6 +10,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -283,6 +286,43 @@ TEST_P(Serve, AConnectionThatLivesTooLongIsLetGo) {
     const serve_report report = serving.get();
     EXPECT_EQ(report.failed, 2U);
     EXPECT_EQ(report.cancelled, 0U);
+  });
+}
+
+bool has_option(stream& s, int level, int name) {
+  int value = -1;
+  ::socklen_t size = sizeof(value);
+  EXPECT_EQ(::getsockopt(s.native_handle(), level, name, &value, &size), 0);
+  return value != 0;
+}
+
+TEST_P(Serve, TheListenersOfAllLoopsHaveTheOptionsOfTheFirst) {
+  run([] {
+    listener first = listen(endpoint::loopback(0), {.reuse_port = true, .no_delay = false, .keep_alive = true});
+    const endpoint at = first.local();
+    std::mutex mutex;
+    std::set<unsigned> where;
+    auto serving = spawn([&] {
+      return serve_on_all_loops(std::move(first), [&](stream connection) {
+        EXPECT_TRUE(has_option(connection, SOL_SOCKET, SO_KEEPALIVE));
+        EXPECT_FALSE(has_option(connection, IPPROTO_TCP, TCP_NODELAY));
+        const std::lock_guard lock(mutex);
+        where.insert(this_loop());
+      });
+    });
+    const auto seen = [&] {
+      const std::lock_guard lock(mutex);
+      return where.size();
+    };
+    for (int i = 0; i < 10'000 && seen() < loop_count(); ++i) {
+      try {
+        connect(at).finish();
+      } catch (const error&) {  // of a listener that came late and took over some of the queue
+      }
+    }
+    EXPECT_EQ(seen(), loop_count());
+    serving.cancel();
+    serving.wait();
   });
 }
 

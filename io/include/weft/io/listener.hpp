@@ -44,6 +44,8 @@ class listener {
 
   /// Where it listens; with the port that was chosen when 0 was asked for.
   [[nodiscard]] endpoint local() const { return source_ ? source_->local() : endpoint(); }
+  /// The descriptor, for setsockopt(2) and the like; -1 for none. It stays the listener's.
+  [[nodiscard]] int native_handle() const noexcept { return source_ ? source_->native_handle() : -1; }
   [[nodiscard]] std::string describe() const { return source_ ? source_->describe() : "a closed listener"; }
 
  private:

@@ -99,10 +99,10 @@ class server {
 /// Throws:   as server::run().
 serve_report serve(listener source, server::handler handle, serve_options options = {});
 
-/// Serves with a listener for each loop, on the port of `first`, which must have been made with reuse_port: the system
-/// spreads the connections, by a hash of their addresses, and none changes loops. That saves the way from the accepting
-/// loop, and balances worse where connections are few or long. Each loop gets its share of max_connections; `over`
-/// means nothing.
+/// Serves with a listener for each loop, on the port of `first`, which must have been made with reuse_port, and with
+/// its no_delay and keep_alive: the system spreads the connections, by a hash of their addresses, and none changes
+/// loops. That saves the way from the accepting loop, and balances worse where connections are few or long. Each loop
+/// gets its share of max_connections; `over` means nothing.
 ///
 /// Suspends: always.
 /// Cancel:   all drain at the same time, then it throws cancelled.

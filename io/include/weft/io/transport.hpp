@@ -125,6 +125,8 @@ class acceptor {
   virtual void close() noexcept = 0;
   [[nodiscard]] virtual std::string describe() const = 0;
   [[nodiscard]] virtual endpoint local() const { return {}; }
+  /// -1 for none.
+  [[nodiscard]] virtual int native_handle() const noexcept { return -1; }
 };
 
 }  // namespace weft::io
