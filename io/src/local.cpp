@@ -86,9 +86,7 @@ struct control_room {
   alignas(::cmsghdr) std::array<char, CMSG_SPACE(4 * sizeof(int))> bytes{};
 };
 
-std::vector<unique_fd> take_descriptors(::msghdr& message) {
-  std::vector<unique_fd> all;
-  all.reserve(4);  // so that none is lost for want of memory
+void take_descriptors(::msghdr& message, std::vector<unique_fd>& all) {
   for (::cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -98,7 +96,6 @@ std::vector<unique_fd> take_descriptors(::msghdr& message) {
       all.emplace_back(fd);
     }
   }
-  return all;
 }
 
 }  // namespace
@@ -236,6 +233,8 @@ unique_fd recv_descriptor(stream& from) {
       char mark = 0;
       ::iovec byte{&mark, 1};
       control_room room;
+      std::vector<unique_fd> all;
+      all.reserve(4);  // before they come, so that none is lost for want of memory
       ::msghdr message{};
       message.msg_iov = &byte;
       message.msg_iovlen = 1;
@@ -245,7 +244,7 @@ unique_fd recv_descriptor(stream& from) {
       if (n == 0) throw end_of_stream(operation, from.describe(), 0);
       if (n > 0) {
         stream_access::count_read(from, 1);
-        auto all = take_descriptors(message);
+        take_descriptors(message, all);
         const bool cut = (message.msg_flags & MSG_CTRUNC) != 0;
         if (all.size() == 1 && !cut) return std::move(all.front());
         if (all.empty() && cut)

@@ -378,10 +378,11 @@ bool line_range::advance() {
   checkpoint();
   const std::size_t n = s.wait_for("\n", limit_);
   std::string_view line = s.buffered().substr(0, n > 0 ? n : std::string_view::npos);
-  s.begin_ += line.size();
-  if (n == 0 && line.empty()) return false;
+  if (line.empty()) return false;
+  const std::size_t size = line.size();
   if (n > 0) line.remove_suffix(line.ends_with("\r\n") ? 2 : 1);
-  line_ = line;
+  line_ = line;  // may find no memory: then it is the next range's
+  s.begin_ += size;
   return true;
 }
 
