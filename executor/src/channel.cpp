@@ -102,10 +102,26 @@ void channel_core::hand(turn& receiver, channel_item& item) noexcept {
 }
 
 [[gnu::always_inline]] inline channel_core::turn* channel_core::first_of(wait_list& list) noexcept {
-  while (!list.empty())
-    if (wait_entry& e = list.pop_front(); e.shared ? e.who.claim() : fiber_wait::claim_alone(e.who))
-      return static_cast<turn*>(&e);
+  if (list.empty()) return nullptr;
+  wait_entry& e = list.pop_front();
+  if (e.shared ? e.who.claim() : fiber_wait::claim_alone(e.who)) [[likely]]
+    return static_cast<turn*>(&e);
+  return first_after(e, list);
+}
+
+[[gnu::cold, gnu::noinline]] channel_core::turn* channel_core::first_after(wait_entry& dead, wait_list& list) noexcept {
+  drop(dead);
+  while (!list.empty()) {
+    wait_entry& e = list.pop_front();
+    if (e.claim()) return static_cast<turn*>(&e);
+    drop(e);
+  }
   return nullptr;
+}
+
+// For one in no list, whose wait has ended otherwise.
+[[gnu::cold]] void channel_core::drop(wait_entry& e) noexcept {
+  if (!e.drop()) departing_.push_back(e);
 }
 
 // Without a wait of the caller's.
@@ -166,6 +182,8 @@ void channel_core::send_or_link(turn& t) noexcept {
     const outcome how = put(*t.item);
     if (how == outcome::done) t.item = nullptr;
     answer(t, how == outcome::full_or_empty ? outcome::retry : how);
+  } else {
+    drop(t);
   }
 }
 
@@ -177,6 +195,8 @@ void channel_core::receive_or_link(turn& t) noexcept {
   } else if (t.claim()) {
     const outcome how = take(t.item);
     answer(t, how == outcome::full_or_empty ? outcome::retry : how);
+  } else {
+    drop(t);
   }
 }
 
@@ -341,13 +361,16 @@ channel_item* channel_core::close_and_empty() noexcept {
   });
 }
 
+// Whose wait has ended otherwise, by its time or a cancellation, may not have run since; it is told to keep off, or, if
+// another thread is bringing it here at this moment, awaited.
 channel_item* channel_core::shut() noexcept {
-  return ask([this] {
+  channel_item* const all = ask([this] {
     end();
-    channel_item* const all = take_all();
     while (turn* const j = first_of(joiners_)) answer(*j, outcome::closed);
-    return all;
+    return take_all();
   });
+  while (ask([this] { return !departing_.empty(); })) take_turns();
+  return all;
 }
 
 void channel_core::task_done() {
@@ -369,6 +392,8 @@ void channel_core::join() {
       what.joiners_.push_back(self);
     else if (self.claim())
       what.answer(self, outcome::done);
+    else
+      what.drop(self);
   };
   if (wait_for_turn(me, t, {}) == outcome::closed) throw channel_closed();
 }

@@ -238,6 +238,8 @@ bool monitor::begin(wait_entry& e) noexcept {
 }
 
 void monitor::retract(wait_entry& e) noexcept {
+  // acquire: pairs with drop(); whoever dropped it has taken it out, and the monitor may be gone.
+  if (e.stays.exchange(wait_entry::leaving, std::memory_order_acq_rel) == wait_entry::dropped) return;
   (void)ask([&e] {
     if (e.in) e.in->erase(e);
     return true;

@@ -11,6 +11,7 @@ namespace weft::detail {
 bool select_access::begin(channel_core& c, turn& t, bool sends, const waker& who) noexcept {
   t.shared = true;
   t.granted = false;
+  t.stays.store(wait_entry::staying, std::memory_order_relaxed);
   t.where = &c;
   t.who = who;
   t.carry_out = sends ? &channel_core::carry_out_send : &channel_core::carry_out_receive;

@@ -2,9 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "weft/testing/channels.hpp"
 #include "weft_test.hpp"
@@ -261,6 +267,73 @@ TEST_P(ChannelOnLoops, MayBeDestroyedByWhoeverReceivedTheLast) {
       if (i % 2 == 0) sender.wait();
       sender.wait();
       ch.reset();
+    }
+  });
+}
+
+// Where something was, to see that nobody comes there any more.
+template <class T>
+class grave {
+ public:
+  template <class... A>
+  explicit grave(A&&... a) : tenant_(::new(static_cast<void*>(room_.data())) T(std::forward<A>(a)...)) {}
+  T& operator*() const noexcept { return *tenant_; }
+  T* operator->() const noexcept { return tenant_; }
+  void bury() noexcept {
+    std::destroy_at(tenant_);
+    room_.fill(std::byte{0});
+  }
+  [[nodiscard]] bool undisturbed() const noexcept {
+    return std::all_of(room_.begin(), room_.end(), [](std::byte b) { return b == std::byte{0}; });
+  }
+
+ private:
+  alignas(T) std::array<std::byte, sizeof(T)> room_{};
+  T* const tenant_;
+};
+
+TEST(Channel, ThatWasDestroyedIsLeftAloneByThoseWhoseWaitWasCancelledBefore) {
+  simulate([] {
+    grave<channel<int>> empty(1U);
+    grave<channel<int>> full(1U);
+    full->send(1);
+    std::vector<future<void>> all;
+    all.push_back(spawn([&] { (void)empty->recv(); }));
+    all.push_back(spawn([&] { (void)empty->recv_for(1h); }));
+    all.push_back(spawn([&] { select(on_recv(*empty, [](int) {}), after(1h, [] {})); }));
+    all.push_back(spawn([&] { full->send(2); }));
+    all.push_back(spawn([&] { (void)full->send_for(2, 1h); }));
+    all.push_back(spawn([&] { select(on_send(*full, 2, [] {}), on_recv(*empty, [](int) {})); }));
+    all.push_back(spawn([&] { full->join(); }));
+    sleep_for(1ms);
+    for (const auto& f : all) f.cancel();
+    if (sim::draw(2) == 0) {
+      EXPECT_TRUE(empty->try_send(3)) << "it finds that nobody waits any more";
+    }
+    empty.bury();
+    full.bury();
+    for (auto& f : all) EXPECT_THROW(f.get(), cancelled);
+    EXPECT_TRUE(empty.undisturbed() && full.undisturbed());
+  });
+}
+
+// (Each has parked when a task that came to its loop later has run.)
+TEST_P(ChannelOnLoops, MayBeDestroyedWhileWaitsEnd) {
+  run([] {
+    for (int i = 0; i < 100; ++i) {
+      auto ch = std::make_unique<channel<int>>(0);
+      const auto receive = [&c = *ch](std::chrono::microseconds most) {
+        try {
+          EXPECT_FALSE(c.recv_for(most));
+        } catch (const channel_closed&) {
+        }
+      };
+      std::vector<future<void>> all;
+      for (unsigned loop = 0; loop < loop_count(); ++loop)
+        for (int k = 0; k < 4; ++k) all.push_back(spawn(on_loop(loop), [=] { receive(k * (i % 50) * 1us); }));
+      for (unsigned loop = 0; loop < loop_count(); ++loop) spawn(on_loop(loop), [] {}).get();
+      ch.reset();
+      gather(std::move(all)).get();
     }
   });
 }

@@ -136,7 +136,9 @@ class channel_core : private monitor {
   void receive_or_link(turn& t) noexcept;
   void answer(turn& t, outcome how) noexcept;
   [[nodiscard]] static bool somebody_else_in(const wait_list& list, const turn& t) noexcept;
-  [[nodiscard]] static turn* first_of(wait_list& list) noexcept;
+  [[nodiscard]] turn* first_of(wait_list& list) noexcept;
+  [[nodiscard]] turn* first_after(wait_entry& dead, wait_list& list) noexcept;
+  void drop(wait_entry& e) noexcept;
   void hand(turn& receiver, channel_item& item) noexcept;
   void end() noexcept;
   void done_with(std::size_t n) noexcept;
@@ -163,6 +165,7 @@ class channel_core : private monitor {
   wait_list senders_;
   wait_list receivers_;
   wait_list joiners_;
+  wait_list departing_;  ///< their waits are over, and they are about to come in and take themselves out
 };
 
 template <class T>

@@ -46,12 +46,17 @@ struct wait_entry : request {
   bool shared = false;     ///< its wait may be ended by others at the same time (select)
   bool by_itself = false;  ///< carried out by the agent that waits
   bool granted = false;
+  enum stay : std::uint8_t { staying, leaving, dropped };
+  std::atomic<stay> stays{staying};  ///< who comes first: its agent, to take it out, or who finds that its wait is over
   class wait_list* in = nullptr;
   wait_entry* next = nullptr;
   wait_entry* previous = nullptr;
 
   /// Decides its wait. False when that has ended otherwise: then it is to get nothing.
   [[nodiscard]] bool claim() noexcept { return shared ? who.claim() : who.claim_alone(); }
+  /// Inside, for one in no list, that could not be claimed: its agent need not come for it any more, and must not if
+  /// the primitive is to go. False when it is on its way; else it may be gone now.
+  bool drop() noexcept { return stays.exchange(dropped, std::memory_order_acq_rel) == staying; }
 };
 
 /// Who waits, oldest first.
@@ -76,8 +81,11 @@ class wait_list {
   }
   /// Takes out the oldest whose wait this call decides; null if there is none.
   [[nodiscard]] wait_entry* claim_front() noexcept {
-    while (first_)
-      if (wait_entry& e = pop_front(); e.claim()) return &e;
+    while (first_) {
+      wait_entry& e = pop_front();
+      if (e.claim()) return &e;
+      e.drop();
+    }
     return nullptr;
   }
 
