@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cancellation.hpp"
@@ -225,11 +226,10 @@ void group_core::join(std::exception_ptr from_body) {
     }
   };
   if (from_body) ended_by(std::move(from_body));
-  joining_ = true;
-  count_down();
+  if (!std::exchange(joining_, true)) count_down();
   try {
     drained_.wait({});
-  } catch (...) {
+  } catch (const weft::cancelled&) {  // an agent that cannot wait here may join elsewhere
     ended_by(std::current_exception());
     drained_.wait_shielded();
   }

@@ -660,5 +660,21 @@ TEST(TaskGroupThread, EndsWithTheRuntimeItWasMadeIn) {
   EXPECT_EQ(unwound, 1);
 }
 
+TEST(TaskGroup, AStartThatEndsBySomebodyElsesCancellationFailsNobodyElse) {
+  simulate([] {
+    promise<int> p;
+    p.get_future().cancel();
+    bool finished = false;
+    task_group g;
+    g.spawn([&] {
+      sleep_for(1s);
+      finished = true;
+    });
+    EXPECT_THROW(g.start<int>([&](auto&) { (void)p.get_future().get(); }), cancelled);
+    EXPECT_NO_THROW(g.join());
+    EXPECT_TRUE(finished);
+  });
+}
+
 }  // namespace
 }  // namespace weft::testing::task_group_test

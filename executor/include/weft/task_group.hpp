@@ -224,7 +224,8 @@ class task_group {
       std::invoke(f, ready);
     } catch (const cancelled&) {
       if (!ready.said_) ready.promise_.set_exception(std::current_exception());
-      throw;
+      if (ready.said_ || cancel_requested()) throw;
+      return;  // somebody else's cancellation is an error as any other
     } catch (...) {
       if (ready.said_) throw;
       ready.promise_.set_exception(std::current_exception());
