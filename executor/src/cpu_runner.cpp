@@ -1,5 +1,8 @@
 #include "cpu_runner.hpp"
 
+#include <new>
+#include <optional>
+
 #include "cancellation.hpp"
 #include "overflow.hpp"
 #include "thread_agent.hpp"
@@ -18,6 +21,9 @@ namespace {
 // The exchange is the one transition that says who resumes: the parker, if the waker came first, else the waker.
 void deliver(agent& a) noexcept {
   auto& f = static_cast<fiber_agent&>(a);
+  // From outside: a worker may take it as soon as it is queued, and the runtime end, before that is all done.
+  std::optional<visit> guest;
+  if (!runs_for_weft()) guest.emplace();
   if (f.park.exchange(fiber_agent::parking::woken, std::memory_order_acq_rel) == fiber_agent::parking::parked)
     static_cast<cpu_runner&>(runtime_core::current()->cpu()).resume(f);
 }
@@ -45,21 +51,37 @@ void cpu_runner::start(task_core& task) {
   call_worker();
 }
 
-void cpu_runner::resume(fiber_agent& f) {
+void cpu_runner::resume(fiber_agent& f) noexcept {
   queue_.push(f);
   call_worker();
 }
 
 // --- tokens ---
 
-void cpu_runner::call_worker() {
+// What was queued is there for every worker to take, so it cannot be taken back: a token for which there is no memory
+// is sent later.
+void cpu_runner::call_worker() noexcept {
   if (!take_token()) return;
   try {
     send_token();
-  } catch (...) {
+  } catch (const std::bad_alloc&) {
     tokens_.fetch_sub(1, std::memory_order_seq_cst);
-    throw;
+    call_again_.post();
   }
+}
+
+// Counted like a spawn: no loop stops with the message under way.
+void cpu_runner::later::post() noexcept {
+  if (posted_.exchange(true, std::memory_order_seq_cst)) return;
+  runtime_core& rt = *runtime_core::current();
+  rt.in_flight.fetch_add(1, std::memory_order_seq_cst);
+  rt.any_loop().post(this);
+}
+
+void cpu_runner::later::run() noexcept {
+  posted_.store(false, std::memory_order_seq_cst);
+  if (pool_.queue_.has_any()) pool_.call_worker();  // which may post it again: the loop's fibers run in between
+  tl_loop->runtime().in_flight.fetch_sub(1, std::memory_order_seq_cst);
 }
 
 // After an entry was queued, or the queue was seen not to be empty.
@@ -79,11 +101,7 @@ bool cpu_runner::use_token() noexcept {
 
 void cpu_runner::add_place() noexcept {
   places_.fetch_add(1, std::memory_order_seq_cst);
-  if (!queue_.has_any()) return;
-  try {
-    call_worker();
-  } catch (const std::bad_alloc&) {  // the pool's guard will see that nothing is served
-  }
+  if (queue_.has_any()) call_worker();
 }
 
 // --- serving ---
@@ -240,7 +258,13 @@ struct remote_alarm final : message {
       decide(self.who, self.word, wake_reason::timed_out);
     };
   }
-  void run() noexcept override { tl_loop->arm(alarm_, until.when()); }
+  void run() noexcept override {
+    try {
+      tl_loop->arm(alarm_, until.when());
+    } catch (const std::bad_alloc&) {  // as in waiter::park_timed()
+      decide(who, word, wake_reason::timed_out);
+    }
+  }
 
   agent& who;
   const std::uint64_t word;

@@ -25,7 +25,7 @@ class cpu_runner : public cpu_backend {
   cpu_runner(const config& c, slab_place where);
 
   void start(task_core& task) final;
-  void resume(fiber_agent& f);
+  void resume(fiber_agent& f) noexcept;
   [[nodiscard]] cpu_counts counts() const noexcept final;
   [[nodiscard]] const stack_pool* stacks() const noexcept final { return &fibers_.stacks(); }
 
@@ -55,10 +55,22 @@ class cpu_runner : public cpu_backend {
     fiber_agent* spare = nullptr;  ///< the stack of a task that has ended
   };
 
+  /// Calls a worker from a loop, when there was no memory for a token before.
+  class later final : public message {
+   public:
+    explicit later(cpu_runner& p) noexcept : pool_(p) {}
+    void post() noexcept;
+
+   private:
+    void run() noexcept override;
+    cpu_runner& pool_;
+    std::atomic<bool> posted_{false};  // it is in an inbox
+  };
+
   static constexpr unsigned entries_a_token = 16;
 
   static void fiber_main(fiber& self) noexcept;
-  void call_worker();
+  void call_worker() noexcept;
   bool take_token() noexcept;
   cpu_entry* pop(seat& at) noexcept;
   void enter(seat& here, fiber_agent& f) noexcept;
@@ -74,6 +86,7 @@ class cpu_runner : public cpu_backend {
   std::atomic<std::uint64_t> expired_{0};
   std::mutex mutex_;  // workers only, for a few instructions
   fiber_pool fibers_;
+  later call_again_{*this};
 };
 
 /// Fails a new task that is not let in, or whose time has passed; on the calling thread.

@@ -12,11 +12,14 @@
 
 #include <atomic>
 #include <functional>
+#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "cpu_runner.hpp"
 #include "weft_test.hpp"
 
 namespace weft::testing::cpu_pool_test {
@@ -67,6 +70,50 @@ TEST_P(Cpu, TasksThatWaitDoNotOccupyTheirWorker) {
     EXPECT_EQ(sum, count);
     EXPECT_EQ(threads_of_this_process(), threads);
   });
+}
+
+// One plain thread a token, and no memory for the first few.
+class poor_pool final : public detail::cpu_runner {
+ public:
+  explicit poor_pool(int refusals) : cpu_runner({.cpu_workers = 1}, detail::slab_place::anywhere), left_(refusals) {
+    here = this;
+  }
+  ~poor_pool() override {
+    for (auto& t : threads_) t.join();
+  }
+  [[nodiscard]] unsigned workers() const noexcept override { return 1; }
+
+  template <class F>
+  static auto spawn(F f) {
+    return detail::spawn_cpu_as({}, std::move(f), std::source_location::current(), [](detail::task_core& task) {
+      detail::start_off_loop(task, [](detail::task_core& t) { here->start(t); });
+    });
+  }
+
+ private:
+  void send_token() override {
+    if (left_-- > 0) throw std::bad_alloc();
+    threads_.emplace_back([this] {
+      while (use_token()) {
+      }
+    });
+  }
+
+  static inline poor_pool* here = nullptr;
+  int left_;
+  std::vector<std::thread> threads_;
+};
+
+TEST(CpuRunner, WhatWasQueuedIsServedThoughThereWasNoMemoryToCallAWorker) {
+  for (const int refusals : {0, 1, 5}) {
+    weft::run(
+        [refusals] {
+          poor_pool pool(refusals);
+          auto first = pool.spawn([] { return 7; });
+          EXPECT_EQ(first.get(), 7) << refusals;
+        },
+        {.loops = 1, .cpu_workers = 1, .stall_after = 0ns});
+  }
 }
 
 TEST_P(Cpu, TasksWaitForCpuTasks) {
@@ -246,6 +293,21 @@ TEST(CpuMisuse, AWaitInAnAlgorithmThatAFiberCalledSaysSo) {
     auto f = spawn([] { sleep_for(1ms); });
     EXPECT_THROW(tbb::parallel_for(0, 1, [&](int) { sleep_for(1ms); }), wait_in_algorithm);
     f.get();
+  });
+}
+
+TEST(CpuMisuse, AJoinInAnAlgorithmThatAFiberCalledSaysSoAndMayFollow) {
+  weft::run([] {
+    bool ended = false;
+    task_group g;
+    g.spawn([&] {
+      sleep_for(1ms);
+      ended = true;
+    });
+    EXPECT_THROW(tbb::parallel_for(0, 1, [&](int) { g.join(); }), wait_in_algorithm);
+    EXPECT_FALSE(ended);
+    g.join();
+    EXPECT_TRUE(ended);
   });
 }
 
