@@ -164,7 +164,7 @@ std::string describe(const task_state& state) {
 
 std::vector<task_state> inspect() {
   const detail::visit here;
-  if (!here.runtime()) throw no_runtime("inspect()");
+  if (!here.with_pools()) throw no_runtime("inspect()");
   return detail::all_tasks(*here.runtime());
 }
 

@@ -58,6 +58,17 @@ std::atomic<std::int64_t>& visit::visitors() noexcept {
   return count;
 }
 
+void visit::wait_for_all() noexcept {
+  while (visitors().load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+}
+
+// Dekker with close(): the visit is counted before `closing` is read.
+runtime_core* visit::with_pools() const noexcept {
+  runtime_core* const rt = runtime();
+  return rt && (!rt->closing() || runs_for_weft()) ? rt : nullptr;
+}
+
+std::atomic<bool> runtime_core::claimed_{false};
 std::atomic<runtime_core*> runtime_core::current_{nullptr};
 
 void runtime_core::validate(const config& c) {
@@ -78,16 +89,22 @@ void runtime_core::validate(const config& c) {
               std::to_string(min_stack_size) + " and " + std::to_string(max_stack_size));
 }
 
-void runtime_core::claim_process(runtime_core* self) {
+void runtime_core::claim_process() {
   if (tl_loop) throw std::logic_error("weft::run inside weft::run: use spawn() and get() in here");
-  runtime_core* none = nullptr;
-  if (!current_.compare_exchange_strong(none, self))
+  if (claimed_.exchange(true, std::memory_order_seq_cst))
     throw std::logic_error("a weft runtime exists in this process already; there can be one at a time");
+}
+void runtime_core::give_up_process() noexcept { claimed_.store(false, std::memory_order_seq_cst); }
+
+// Threads outside weft may be handing something over.
+void runtime_core::hide() noexcept {
+  current_.store(nullptr, std::memory_order_seq_cst);
+  visit::wait_for_all();
 }
 
 runtime_core::runtime_core(config c) : config_(std::move(c)) {
   validate(config_);
-  claim_process(this);
+  claim_process();
   // Asked for the first time in a process with threads, the kernel takes 10 to 25 ms to answer; so not on a loop.
   (void)can_fence_all_threads();
   try {
@@ -100,6 +117,8 @@ runtime_core::runtime_core(config c) : config_(std::move(c)) {
     blocking_ = make_blocking_pool(config_);
     if (config_.report_stack_overflow) install_overflow_reporter();
     watchdog_ = std::make_unique<watchdog>(*this);
+    threads_.reserve(loops_.size());
+    show();
     for (std::size_t i = 1; i < loops_.size(); ++i)
       threads_.emplace_back([this, i] {
         set_runs_for_weft(true);
@@ -110,27 +129,28 @@ runtime_core::runtime_core(config c) : config_(std::move(c)) {
         loops_[i]->leave();
       });
   } catch (...) {
+    hide();
     stop_ = true;
     for (auto& l : loops_) l->wake();
     for (auto& t : threads_) t.join();
     watchdog_.reset();
     if (config_.report_stack_overflow && blocking_) remove_overflow_reporter();
-    current_ = nullptr;
+    give_up_process();
     throw;
   }
 }
 
 runtime_core::runtime_core(config c, for_simulation) : config_(std::move(c)), simulated_(true) {
   validate(config_);
-  claim_process(this);
+  claim_process();
+  show();
 }
 
 runtime_core::~runtime_core() {
-  current_.store(nullptr, std::memory_order_seq_cst);
-  // Threads outside weft that are handing something over: a few instructions each.
-  while (visit::visitors().load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
+  hide();
   // What came when a loop had stopped already, or was about to: its senders have gone.
   for (auto& l : loops_) l->take_last_mail();
+  give_up_process();
 }
 
 loop_core& runtime_core::any_loop() noexcept {
@@ -178,6 +198,7 @@ void runtime_core::close() noexcept {
   for (auto& t : threads_) t.join();
   threads_.clear();
   watchdog_.reset();
+  visit::wait_for_all();  // those who come later find it closing
   blocking_.reset();
   cpu_.reset();
   if (config_.report_stack_overflow) remove_overflow_reporter();
@@ -307,13 +328,14 @@ void runtime::drive_until(detail::future_core& result) {
 
 unsigned cpu_workers() {
   const detail::visit here;
-  if (!here.runtime()) throw no_runtime("cpu_workers()");
-  return here.runtime()->cpu().workers();
+  detail::runtime_core* const rt = here.with_pools();
+  if (!rt) throw no_runtime("cpu_workers()");
+  return rt->cpu().workers();
 }
 
 statistics get_statistics() {
   const detail::visit here;
-  if (!here.runtime()) throw no_runtime("get_statistics()");
+  if (!here.with_pools()) throw no_runtime("get_statistics()");
   detail::runtime_core& rt = *here.runtime();
   statistics all;
   for (std::size_t i = 0; i < rt.loops(); ++i) {

@@ -143,12 +143,17 @@ class runtime_core {
   runtime_core(config c, for_simulation);
 
   static void validate(const config& c);
-  static void claim_process(runtime_core* self);
+  static void claim_process();
+  static void give_up_process() noexcept;
+  /// Others can find it from now on.
+  void show() noexcept { current_.store(this, std::memory_order_seq_cst); }
+  void hide() noexcept;
   void stop_if_quiet() noexcept;
 
   friend class watchdog;
   static void wake_helper() noexcept;
 
+  static std::atomic<bool> claimed_;  // there is one, if only half made
   static std::atomic<runtime_core*> current_;
   static std::atomic<bool> helper_rests_;
 
@@ -173,8 +178,12 @@ class visit {
   visit(const visit&) = delete;
   visit& operator=(const visit&) = delete;
   [[nodiscard]] runtime_core* runtime() const noexcept { return runtime_core::current(); }
+  /// The same where its pools are wanted, which go when its loops have ended: null then.
+  [[nodiscard]] runtime_core* with_pools() const noexcept;
 
   static std::atomic<std::int64_t>& visitors() noexcept;
+  /// Until those have gone that are here now: a few instructions each.
+  static void wait_for_all() noexcept;
 };
 
 }  // namespace weft::detail

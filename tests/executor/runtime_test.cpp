@@ -495,5 +495,23 @@ TEST(ManyRuntimes, LeaveNoMailBehind) {
   }
 }
 
+TEST(RuntimeFromOutside, MayBeLookedAtFromOutsideWhileItBeginsAndEnds) {
+  std::atomic<bool> stop{false};
+  std::thread looks([&] {
+    while (!stop) {
+      try {
+        (void)get_statistics();
+        (void)cpu_workers();
+        (void)inspect();
+      } catch (const no_runtime&) {
+      }
+      std::this_thread::yield();
+    }
+  });
+  for (int i = 0; i < 50; ++i) weft::run([] {}, {.loops = 1, .cpu_workers = 1, .stall_after = 0ns});
+  stop = true;
+  looks.join();
+}
+
 }  // namespace
 }  // namespace weft::testing::runtime_test
