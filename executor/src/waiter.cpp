@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cancellation.hpp"
@@ -43,6 +44,7 @@ long futex(std::atomic<std::uint32_t>& word, int op, std::uint32_t value, const 
 struct agent_store {
   std::mutex mutex;
   std::vector<thread_agent*> idle;
+  std::size_t made = 0;
 };
 agent_store& store() {
   static auto* const s = new agent_store;
@@ -51,13 +53,24 @@ agent_store& store() {
 
 struct thread_slot {
   thread_agent* mine = nullptr;
-  ~thread_slot() {
-    if (!mine) return;
-    const std::lock_guard lock(store().mutex);
-    store().idle.push_back(mine);
-  }
+  ~thread_slot();
 };
 thread_local thread_slot tl_slot;
+constinit thread_local bool tl_ends = false;
+// For destructors of thread_locals that wait when that one has gone. (Made when it is asked for, so it goes later.)
+thread_slot& last_slot() noexcept {
+  thread_local thread_slot last;
+  return last;
+}
+
+// From here on another thread may have it.
+thread_slot::~thread_slot() {
+  tl_ends = true;
+  if (!mine) return;
+  if (tl_agent == mine) tl_agent = nullptr;
+  const std::lock_guard lock(store().mutex);
+  store().idle.push_back(std::exchange(mine, nullptr));
+}
 
 }  // namespace
 
@@ -70,17 +83,19 @@ thread_agent::thread_agent() noexcept : agent(kind::thread) {
 }
 
 thread_agent& thread_agent::mine() {
-  if (!tl_slot.mine) {
+  thread_agent*& mine = (tl_ends ? last_slot() : tl_slot).mine;
+  if (!mine) {
     const std::lock_guard lock(store().mutex);
     if (store().idle.empty()) {
-      tl_slot.mine = new thread_agent;
+      store().idle.reserve(++store().made);  // so that a thread that ends can give it back
+      mine = new thread_agent;
     } else {
-      tl_slot.mine = store().idle.back();
+      mine = store().idle.back();
       store().idle.pop_back();
     }
   }
-  set_current_agent(tl_slot.mine);
-  return *tl_slot.mine;
+  set_current_agent(mine);
+  return *mine;
 }
 
 void thread_agent::block(deadline until) noexcept {

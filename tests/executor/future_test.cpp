@@ -1,5 +1,6 @@
 #include "weft/future.hpp"
 
+#include <atomic>
 #include <coroutine>
 #include <memory>
 #include <stdexcept>
@@ -277,6 +278,46 @@ TEST_P(Future, OfAPromiseMayBeCancelledWhileItIsSet) {
       outside.join();
     }
   });
+}
+
+// A thread_local that is older than what weft keeps for the thread, and goes later.
+struct waits_at_the_end {
+  const void** as = nullptr;
+  future<void> what;
+  ~waits_at_the_end() {
+    if (!as) return;
+    *as = &detail::waiting_agent();
+    what.wait();
+  }
+};
+thread_local waits_at_the_end tl_waits_at_the_end;
+
+TEST(Future, IsAwaitedInADestructorOfAThreadLocalByNoOtherThreadsAgent) {
+  promise<void> first;
+  promise<void> second;
+  const void* late = nullptr;
+  std::atomic<const void*> other{nullptr};
+  std::atomic<int> on_the_way{0};
+  std::thread ends([&] {
+    tl_waits_at_the_end.as = &late;
+    tl_waits_at_the_end.what = first.get_future();
+    EXPECT_FALSE(first.get_future().wait_for(1us));
+    on_the_way = 1;
+    on_the_way.notify_one();
+  });
+  std::thread begins([&] {
+    on_the_way.wait(0);
+    for (int i = 0; i < 1000; ++i) std::this_thread::yield();  // until that one is in its destructor, most likely
+    other = &detail::waiting_agent();
+    other.notify_one();
+    second.get_future().wait();
+  });
+  other.wait(nullptr);
+  first.set_value();
+  second.set_value();
+  ends.join();
+  begins.join();
+  EXPECT_NE(late, other);
 }
 
 }  // namespace
