@@ -46,18 +46,28 @@ agent* agent_of_this_stack() noexcept {
 
 namespace {
 std::atomic<std::uint32_t> loops_made{0};
+
+// A beginning for random_below() that differs in all its bits from its neighbours' (Steele, Lea and Flood, Fast
+// splittable pseudorandom number generators, 2014); not 0.
+std::uint32_t scattered(std::uint64_t number) noexcept {
+  std::uint64_t z = (number + 1) * 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return static_cast<std::uint32_t>(z >> 32) | 1;
 }
+}  // namespace
 
 loop_core::loop_core(runtime_core& runtime, unsigned index, std::unique_ptr<driver> d, std::size_t stack_size,
                      std::size_t most_stacks)
-    : chance(index + 1),
-      runtime_(runtime),
+    : runtime_(runtime),
       index_(index),
       token_((loops_made.fetch_add(1, std::memory_order_relaxed) + 1) << 8 | index),
       driver_(std::move(d)),
       outlook_(usable_cores() > 1),
       gate_(gate::take()),
-      default_fibers_(&add_pool(stack_size, most_stacks)) {}
+      default_fibers_(&add_pool(stack_size, most_stacks)) {
+  chance = scattered(token_);
+}
 
 loop_core::~loop_core() {
   gate::give_back(gate_);
@@ -461,9 +471,11 @@ std::string describe_loop(std::uint32_t token) {
 }
 // xorshift (Marsaglia, 2003), scaled to the bound.
 std::uint32_t random_below(std::uint32_t bound) noexcept {
-  thread_local std::uint32_t of_thread = 1;
+  static std::atomic<std::uint32_t> threads{0};
+  constinit thread_local std::uint32_t of_thread = 0;
   loop_core* const here = current_loop();
   std::uint32_t& x = here ? here->chance : of_thread;
+  if (x == 0) x = scattered(std::uint64_t{threads.fetch_add(1, std::memory_order_relaxed)} << 32);
   x ^= x << 13;
   x ^= x >> 17;
   x ^= x << 5;

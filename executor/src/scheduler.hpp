@@ -136,7 +136,7 @@ class loop_core {
   std::atomic<unsigned long> thread{0};  ///< pthread_t of the loop's thread
 
   /// For random_below().
-  std::uint32_t chance;
+  std::uint32_t chance = 0;
 
   // --- simulation: steps chosen by a seed ---
   [[nodiscard]] std::size_t ready_count() const noexcept { return ready_.size(); }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <memory>
 #include <string>
 #include <thread>
@@ -210,6 +211,40 @@ TEST_P(SelectOnLoops, LosesNoMessageAmongAllKindsOfAgents) {
     gather(std::move(all)).get();
     constexpr long n = 4L * each;
     EXPECT_EQ(sum, n * (n - 1) / 2);
+  });
+}
+
+TEST(Select, IsFairFromTheFirstChoiceOfAThread) {
+  std::array<int, 2> chosen{};
+  for (int i = 0; i < 64; ++i)
+    std::thread([&] {
+      channel<int> a(1);
+      channel<int> b(1);
+      a.send(1);
+      b.send(1);
+      ++chosen.at(select(on_recv(a, [](int) {}), on_recv(b, [](int) {})));
+    }).join();
+  EXPECT_GT(chosen[0], 10);
+  EXPECT_GT(chosen[1], 10);
+}
+
+// Each of two may see the other, end its own wait for it, and come too late: then both begin again. They begin with any
+// of their arms, so that does not go on for ever.
+TEST_P(SelectOnLoops, TwoThatMeetOnTwoChannelsAgree) {
+  run([] {
+    constexpr int rounds = 2000;
+    channel<int> there(0);
+    channel<int> back(0);
+    int sent = 0;
+    int received = 0;
+    auto one = spawn(on_loop(0), [&] {
+      for (int i = 0; i < rounds; ++i) select(on_send(there, i, [&] { ++sent; }), on_recv(back, [](int) {}));
+    });
+    auto other = spawn(on_loop(loop_count() - 1), [&] {
+      for (int i = 0; i < rounds; ++i) select(on_send(back, i, [] {}), on_recv(there, [&](int) { ++received; }));
+    });
+    gather(std::move(one), std::move(other)).get();
+    EXPECT_EQ(sent, received);
   });
 }
 
