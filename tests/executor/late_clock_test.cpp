@@ -148,5 +148,12 @@ TEST(LateClock, DeadlinesOfARuntimeAreNotEarly) {
   });
 }
 
+TEST(Deadline, AfterANegativeDurationHasPassedHoweverLongThatIs) {
+  EXPECT_TRUE(deadline::after(-1ns).passed());
+  EXPECT_TRUE(deadline::after(-10'000'000'000s).passed());
+  EXPECT_TRUE(deadline::after(std::chrono::hours::min()).passed());
+  EXPECT_TRUE(deadline::after(std::chrono::duration<double>(-1e300)).passed());
+}
+
 }  // namespace
 }  // namespace weft::testing::late_clock_test

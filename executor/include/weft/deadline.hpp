@@ -35,7 +35,8 @@ class deadline {
   /// passed already.
   template <class Rep, class Period>
   static deadline after(std::chrono::duration<Rep, Period> duration) noexcept {
-    const auto now = duration > duration.zero() ? detail::now_or_later() : clock::now();
+    if (!(duration > duration.zero())) return clock::now();
+    const auto now = detail::now_or_later();
     using wide = std::chrono::duration<double, std::nano>;
     if (wide(duration) >= wide(clock::time_point::max() - now) * 0.999) return never();
     return now + std::chrono::ceil<clock::duration>(duration);
