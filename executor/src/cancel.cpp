@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <vector>
+#include <utility>
 
 #include "cancellation.hpp"
 #include "runtime_core.hpp"
@@ -90,16 +90,16 @@ void scope::look() noexcept {
   if (kind_ != kind::mirror && until_.passed()) mark(cancel_reason::deadline, 0);
 }
 
-// The tree below may be deep, so it is walked with a list of its own, not by recursion.
+// The tree below may be deep, so it is walked with a list of its own, not by recursion, and since it must not fail that
+// goes through the records: a task that has started is in no queue until it ends. (One that has not has no children.)
 void scope::cancel_here(cancel_reason reason, std::uint64_t by) noexcept {
   if (mark(reason, by)) pass_on_cancel(reason, by);
 }
 
 void scope::pass_on_cancel(cancel_reason reason, std::uint64_t by) noexcept {
-  std::vector<scope*> marked{this};
-  while (!marked.empty()) {
-    scope& s = *marked.back();
-    marked.pop_back();
+  runnable* marked = nullptr;
+  for (scope* at = this;;) {
+    scope& s = *at;
     scope* from = &s;  // the innermost scope of its owner that no shield protects from s
     if (agent* owner = s.owner_) {
       owner->hint.store(true, std::memory_order_relaxed);
@@ -115,7 +115,12 @@ void scope::pass_on_cancel(cancel_reason reason, std::uint64_t by) noexcept {
     }
     for (scope* inner = from; inner; inner = inner == &s ? nullptr : inner->outer_)
       for (task_core* child = inner->children; child; child = child->next_sibling_)
-        if (child->cancel_unless_here(reason, by) && child->own.mark(reason, by)) marked.push_back(&child->own);
+        if (child->cancel_unless_here(reason, by) && child->own.mark(reason, by) && child->own.owner_)
+          child->next = std::exchange(marked, child);
+    if (!marked) return;
+    auto& next = static_cast<task_core&>(*marked);
+    marked = next.next;
+    at = &next.own;
   }
 }
 

@@ -159,8 +159,12 @@ void scope_control::tend() noexcept {
     release();
   }
   if (entered && asked == 0 && !until().is_never()) {
-    here.arm(alarm_, until().when());
-    hold();
+    try {
+      here.arm(alarm_, until().when());
+      hold();
+    } catch (const std::bad_alloc&) {  // without a timer it could last for ever
+      cancel(cancel_reason::deadline, 0);
+    }
   }
 }
 

@@ -87,7 +87,7 @@ deadline deadline_of_scopes(agent& a) noexcept;
 ///   the rest           written by the owner before others can have it.
 class scope_control final : public message {
  public:
-  scope_control(deadline until, bool shield) noexcept
+  scope_control(deadline until, bool shield)  // throws std::bad_alloc
       : until_(until.when().time_since_epoch().count()), shield_(shield) {
     alarm_.back = this;
     alarm_.expired = &expired;

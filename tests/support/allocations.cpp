@@ -9,10 +9,13 @@
 
 namespace {
 constinit std::atomic<std::int64_t> live{0};
-}
+constinit thread_local std::int64_t to_fail = 0;
+}  // namespace
 
 namespace weft::testing {
 std::int64_t live_allocations() noexcept { return live.load(std::memory_order_relaxed); }
+void fail_allocation(std::int64_t nth) noexcept { to_fail = nth; }
+bool allocation_failed() noexcept { return to_fail <= 0; }
 }  // namespace weft::testing
 
 // The other forms of new and delete call these. Sanitizers have their own.
@@ -21,6 +24,10 @@ std::int64_t live_allocations() noexcept { return live.load(std::memory_order_re
 namespace {
 
 void* counted(void* memory) {
+  if (memory && to_fail > 0 && --to_fail == 0) {
+    std::free(memory);
+    memory = nullptr;
+  }
   if (!memory) throw std::bad_alloc();
   live.fetch_add(1, std::memory_order_relaxed);
   return memory;

@@ -53,6 +53,10 @@ inline std::uint64_t seeds() {
 
 /// How many allocations by operator new live now; always 0 under a sanitizer, which looks for leaks itself.
 std::int64_t live_allocations() noexcept;
+/// Has the calling thread's n-th operator new from now throw std::bad_alloc, once; 0 for none. Not under a sanitizer.
+void fail_allocation(std::int64_t nth) noexcept;
+/// Whether that has come to pass, or 0 was asked for.
+bool allocation_failed() noexcept;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool counts_allocations = false;
 #else

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <iterator>
 #include <optional>
@@ -61,8 +62,9 @@ class completion_core {
 template <class T>
 class completions {
  public:
-  explicit completions(std::vector<detail::completion> inputs)
-      : core_(new detail::completion_core(std::move(inputs))) {}
+  /// `take` gives the inputs, when there is memory for what keeps them.
+  template <std::invocable Take>
+  explicit completions(Take take) : core_(new detail::completion_core(take())) {}
   /// Those that were owned and not given out yet are cancelled and awaited, deaf to cancellation; others are left
   /// alone.
   ~completions() { core_->leave(); }
@@ -131,7 +133,8 @@ class completions {
 template <detail::gatherable_range Range>
 [[nodiscard]] auto as_completed(Range&& range, std::source_location site = std::source_location::current()) {
   using T = detail::gathered_t<detail::element_t<Range>>;
-  return completions<T>(detail::make_range_inputs<detail::completion>(site, std::forward<Range>(range)));
+  return completions<T>(
+      [&] { return detail::make_range_inputs<detail::completion>(site, std::forward<Range>(range)); });
 }
 
 }  // namespace weft

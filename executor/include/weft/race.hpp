@@ -83,9 +83,12 @@ template <detail::gatherable_range Range>
 auto race(Range&& range, std::source_location site = std::source_location::current()) {
   using T = detail::gathered_t<detail::element_t<Range>>;
   using state = detail::gather_state<T, detail::winner_of<T>, std::dynamic_extent>;
-  auto inputs = detail::make_range_inputs<detail::gather_input>(site, std::forward<Range>(range));
-  if (inputs.empty()) throw std::invalid_argument("race: the range is empty, and nobody could ever win");
-  return (new state(std::move(inputs)))->begin(detail::gather_core::decides::success);
+  const auto take = [&] {
+    auto inputs = detail::make_range_inputs<detail::gather_input>(site, std::forward<Range>(range));
+    if (inputs.empty()) throw std::invalid_argument("race: the range is empty, and nobody could ever win");
+    return inputs;
+  };
+  return (new state(take()))->begin(detail::gather_core::decides::success);  // memory first, then the handles
 }
 
 }  // namespace weft

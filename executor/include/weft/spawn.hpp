@@ -249,7 +249,8 @@ template <detail::spawnable F>
 /// Cancel:   not a cancellation point. A call that has started cannot be stopped; one that has not never starts.
 /// Threads:  any, while a runtime runs.
 /// Ordering: what the caller wrote is visible to f. Calls start in the order they were spawned.
-/// Throws:   no_runtime; std::bad_alloc. What f throws comes out of the future.
+/// Throws:   no_runtime; std::bad_alloc; std::system_error when there is no thread to be had. What f throws comes
+///           out of the future.
 template <detail::spawnable F>
 [[nodiscard]] auto spawn_blocking(F&& f, std::source_location site = std::source_location::current()) {
   return detail::spawn_as<detail::spawned_blocking>(detail::task_core::flavour::blocking, {}, std::forward<F>(f), site,
@@ -271,7 +272,8 @@ template <detail::spawnable F>
 /// Cancel:   not a cancellation point. A call that has not started never starts.
 /// Threads:  any, while a runtime runs.
 /// Ordering: what the caller wrote is visible to f. Calls start in the order they were spawned.
-/// Throws:   no_runtime; std::bad_alloc. What f throws comes out of the future, unless it was cancelled before.
+/// Throws:   no_runtime; std::bad_alloc; std::system_error when there is no thread to be had. What f throws comes
+///           out of the future, unless it was cancelled before.
 template <detail::spawnable F>
 [[nodiscard]] auto spawn_blocking(detail::abandon, F&& f, std::source_location site = std::source_location::current()) {
   return detail::spawn_as<detail::abandonable_call>(detail::task_core::flavour::abandonable, {}, std::forward<F>(f),
