@@ -302,6 +302,20 @@ inline bool channel_core::enter_to_link(turn& t) noexcept {
 
 // --- from a sender's hand to a receiver's ---
 
+// Inside; nothing is held, and it is not closed, while somebody waits to receive.
+[[gnu::always_inline]] inline channel_core::turn* channel_core::pick_receiver() noexcept {
+  turn* const r = first_of(receivers_);
+  if (!r) return nullptr;
+  ++undone_;
+  r->granted = true;
+  r->how = outcome::done;
+  if (receivers_.empty()) {
+    awaited_.store(false, std::memory_order_relaxed);
+    marks_ = (senders_.empty() ? 0 : something) | (capacity_ > 0 ? room : 0);
+  }
+  return r;
+}
+
 channel_core::turn* channel_core::try_hand_over() noexcept {
   if (!awaited_.load(std::memory_order_relaxed)) return nullptr;  // to be known for certain only inside; see put()
   gate& here = *tl_gate;
@@ -317,20 +331,6 @@ channel_core::turn* channel_core::try_hand_over() noexcept {
   if (!looks(room) || !try_enter()) return nullptr;
   turn* const r = pick_receiver();
   leave();
-  return r;
-}
-
-// Inside; nothing is held, and it is not closed, while somebody waits to receive.
-inline channel_core::turn* channel_core::pick_receiver() noexcept {
-  turn* const r = first_of(receivers_);
-  if (!r) return nullptr;
-  ++undone_;
-  r->granted = true;
-  r->how = outcome::done;
-  if (receivers_.empty()) {
-    awaited_.store(false, std::memory_order_relaxed);
-    marks_ = (senders_.empty() ? 0 : something) | (capacity_ > 0 ? room : 0);
-  }
   return r;
 }
 

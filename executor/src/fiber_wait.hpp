@@ -47,7 +47,7 @@ constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept
 // A waker is in one pair of hands, and on the fiber's own loop nothing else runs now: no other thread can decide this
 // wait, so it takes no read-modify-write. Timeouts and cancellations, which may race with a waker in the hands of
 // another thread, take the CAS.
-inline bool decide_plainly(agent& a, std::uint64_t word) noexcept {
+[[gnu::always_inline]] inline bool decide_plainly(agent& a, std::uint64_t word) noexcept {
   if (a.word.load(std::memory_order_relaxed) != word) return false;
   a.word.store(decided(word, wake_reason::woken), std::memory_order_relaxed);
   return true;
@@ -76,7 +76,7 @@ class fiber_wait {
   }
 
   // The other side: waker::claim_alone() and resume(), in line for a fiber of the calling loop.
-  [[nodiscard]] static bool claim_alone(const waker& w) noexcept {
+  [[nodiscard, gnu::always_inline]] static bool claim_alone(const waker& w) noexcept {
     return is_near(*w.who_) ? decide_plainly(*w.who_, w.word_) : w.claim();
   }
   static void resume(const waker& w) noexcept {
