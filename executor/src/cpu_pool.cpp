@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -70,11 +71,15 @@ class tbb_pool final : public cpu_runner {
     return std::min(wanted_, static_cast<unsigned>(allowed) - 1);
   }
 
-  /// A body is about to be suspended: from now on somebody must look on.
-  void keep_watch() {
+  /// A body is about to be suspended: from now on somebody must look on. Where there is no thread to be had nobody
+  /// does, until the next body is.
+  void keep_watch() noexcept {
     {
       const std::lock_guard lock(mutex_);
-      if (!guard_.joinable()) guard_ = std::thread([this] { guard(); });
+      try {
+        if (!guard_.joinable()) guard_ = std::thread([this] { guard(); });
+      } catch (const std::exception&) {
+      }
       changed_.notify_all();
     }
     add_place();
@@ -122,8 +127,11 @@ class tbb_pool final : public cpu_runner {
       changed_.wait_for(lock, std::chrono::milliseconds(2), [this] { return stop_; });
       const auto now = queue().popped();
       if (!stop_ && now == seen && queue().length() > 0 && helpers_ < most_helpers) {
-        ++helpers_;
-        std::thread([this] { help(); }).detach();  // counted, and awaited in the destructor
+        try {
+          std::thread([this] { help(); }).detach();  // counted, and awaited in the destructor
+          ++helpers_;
+        } catch (const std::exception&) {  // there is no thread to be had now; it looks again
+        }
       }
       seen = now;
     }

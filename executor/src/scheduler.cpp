@@ -190,7 +190,10 @@ fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
     if (f->home != this) f->home = this;  // once: other threads may read it
     return f;
   } catch (...) {
+    // This may be the stack of a fiber that is being suspended. Nobody is to wait as that one here.
+    agent* const leaving = std::exchange(tl_agent, nullptr);
     r->fail(std::current_exception());
+    tl_agent = leaving;
     return nullptr;
   }
 }

@@ -258,6 +258,50 @@ TEST(FiberStacks, ThatRunOutFailTheTaskAndSayWhy) {
       {.loops = 1, .max_stacks = 10});
 }
 
+// Tasks are refused on whichever stack was being left. Their closures end there, and must not wait as its fiber.
+TEST(FiberStacks, ThatRunOutLeaveADestructorNowhereToWait) {
+  struct waits_at_its_end {
+    explicit waits_at_its_end(int& h, int& r) : here(&h), refused(&r) {}
+    waits_at_its_end(waits_at_its_end&& other) noexcept
+        : here(std::exchange(other.here, nullptr)), refused(other.refused) {}
+    waits_at_its_end& operator=(waits_at_its_end&&) = delete;
+    ~waits_at_its_end() {
+      if (!here) return;
+      try {
+        sleep_for(1ms);
+        ++*here;
+      } catch (const bad_wait&) {
+        ++*refused;
+      }
+    }
+    void operator()() const {}
+    int* here;
+    int* refused;
+  };
+  weft::run(
+      [] {
+        promise<void> go;
+        std::vector<future<void>> holders;
+        for (int i = 0; i < 9; ++i) holders.push_back(spawn([f = go.get_future()] { f.get(); }));
+        yield();
+        int waited = 0;
+        int refused = 0;
+        std::vector<future<void>> all;
+        for (int i = 0; i < 5; ++i) all.push_back(spawn(waits_at_its_end(waited, refused)));
+        yield();
+        go.set_value();
+        for (auto& f : holders) f.get();
+        for (auto& f : all) EXPECT_THROW(f.get(), out_of_stacks);
+        EXPECT_EQ(refused, 5);
+        EXPECT_EQ(waited, 0);
+        auto last = spawn(waits_at_its_end(waited, refused));
+        last.get();
+        last = {};
+        EXPECT_EQ(waited, 1);
+      },
+      {.loops = 1, .max_stacks = 10});
+}
+
 TEST(FloatingPoint, OfATaskThatWaitsIsThatOfItsThread) {
 #ifdef NDEBUG
   GTEST_SKIP() << "a debug build looks for it";
