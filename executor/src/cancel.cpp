@@ -124,6 +124,18 @@ void scope::pass_on_cancel(cancel_reason reason, std::uint64_t by) noexcept {
   }
 }
 
+void scope::catch_up() noexcept {
+  if (requested()) return;
+  look();
+  if (requested()) pass_on_cancel(reason(), by());
+}
+
+// A fiber is told, by a timer or a message. Others may have seen the same before: a deadline of both, a cancel_scope.
+void catch_up_with_scopes(agent& a) noexcept {
+  if (!is_fiber(a)) return;
+  for (scope* s = a.innermost; s; s = s->is_shield() ? nullptr : s->outer()) s->catch_up();
+}
+
 scope* cancelled_scope(agent& a, unsigned uncaught) noexcept {
   scope* found = nullptr;
   for (scope* s = a.innermost; s; s = s->outer()) {

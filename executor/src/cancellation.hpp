@@ -61,6 +61,8 @@ agent& checkpoint_slowly();
 scope* cancelled_before_parking(agent& a) noexcept;
 /// The same as cancelled_scope() for a fiber that is parked with `uncaught` exceptions in flight; on its loop.
 scope* cancelled_scope(agent& a, unsigned uncaught) noexcept;
+/// Has the calling agent know of each of its scopes that is cancelled by now, though it was not told yet.
+void catch_up_with_scopes(agent& a) noexcept;
 /// What a wait off the loops that begins now is to say in agent::reach.
 std::uint16_t outermost_depth(agent& a) noexcept;
 /// `s`, a scope of an agent off the loops in its task `task_id`, has been marked: ends the agent's wait if it heeds s.

@@ -266,7 +266,10 @@ void future_core::wait_shielded() noexcept {
 void future_core::throw_error() const {
   // A task that was cancelled together with the caller, by a deadline of both, say: the caller's own cancellation is
   // what it must see, or its scope would take it for a failure.
-  if (was_cancelled()) check_cancelled();
+  if (agent* const who = was_cancelled() ? current_agent() : nullptr) {
+    catch_up_with_scopes(*who);
+    throw_if_cancelled(*who);
+  }
   std::rethrow_exception(take_error());
 }
 

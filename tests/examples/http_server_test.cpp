@@ -21,6 +21,7 @@
 #include <random>
 #include <regex>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -175,6 +176,7 @@ class program {
       }
     } catch (const std::exception& error) {
       ADD_FAILURE() << error.what();
+      again_ = {};
       kill(pid_, SIGKILL);
       waitpid(pid_, nullptr, 0);
     }
@@ -190,12 +192,24 @@ class program {
     return static_cast<std::uint16_t>(std::stoul(match[1]));
   }
   [[nodiscard]] pid_t pid() const { return pid_; }
-  void signal(int number) const { kill(pid_, number); }
+  void signal(int number) {
+    kill(pid_, number);
+#ifdef __SANITIZE_THREAD__
+    // It may keep a signal for ever (tests/support/tell.py), so the program is told again until it ends.
+    again_ = std::jthread([pid = pid_, number](const std::stop_token& stop) {
+      for (int i = 1; !stop.stop_requested(); ++i) {
+        std::this_thread::sleep_for(100ms);
+        if (i % 20 == 0) kill(pid, number);
+      }
+    });
+#endif
+  }
 
   /// Waits for its end. Gives its exit status; -1 when a signal killed it.
   int join() {
     while (read_output()) {
     }
+    again_ = {};  // before the number is another program's
     int status = 0;
     if (waitpid(std::exchange(pid_, -1), &status, 0) < 0) fail("waitpid");  // it has closed its output: it is ending
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -219,6 +233,7 @@ class program {
 
   pid_t pid_ = -1;
   int output_fd_ = -1;
+  std::jthread again_;
   std::string output_;
 };
 

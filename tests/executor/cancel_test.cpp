@@ -352,6 +352,56 @@ TEST(Timeout, CancelsTheWorkAndWaitsForItBeforeItThrows) {
   });
 }
 
+// A loop that is busy comes late to its timers, and to its mail.
+TEST(Timeout, IsItsOwnThoughWhatItAwaitsWasFaster) {
+  weft::run(
+      [] {
+        const auto ends_by_itself = [] {
+          for (;;) check_cancelled();
+        };
+        // (Or for long enough: some of it hears of the end from this loop alone.)
+        const auto busy_until_ready = [](const auto& work) {
+          const auto until = std::chrono::steady_clock::now() + 20ms;
+          while (!work.ready() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+        };
+        EXPECT_THROW(timeout(2ms,
+                             [&] {
+                               auto work = spawn_blocking(ends_by_itself);
+                               busy_until_ready(work);
+                               work.get();
+                             }),
+                     timed_out);
+        EXPECT_THROW(timeout(2ms,
+                             [&] {
+                               auto work = spawn_cpu(ends_by_itself);
+                               busy_until_ready(work);
+                               gather(std::move(work), spawn([] { sleep_for(1h); })).get();
+                             }),
+                     timed_out);
+        EXPECT_FALSE(cancel_scope({.until = deadline::after(2ms)}).run([&] {
+          auto work = spawn_blocking(ends_by_itself);
+          busy_until_ready(work);
+          work.get();
+        }));
+        const cancel_scope scope;
+        EXPECT_FALSE(scope.run([&] {
+          auto work = spawn_blocking(ends_by_itself);
+          std::thread([&] { scope.cancel(); }).join();
+          busy_until_ready(work);
+          work.get();
+        }));
+        // What nobody around the caller has cancelled is a failure as before.
+        EXPECT_THROW(timeout(1h,
+                             [] {
+                               auto work = spawn([] { sleep_for(1h); });
+                               work.cancel();
+                               work.get();
+                             }),
+                     cancelled);
+      },
+      {.loops = 1});
+}
+
 TEST(Timeout, GivesTheResultOfWorkThatIsInTime) {
   simulate([] {
     EXPECT_EQ(timeout(2s,

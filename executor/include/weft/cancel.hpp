@@ -71,6 +71,8 @@ class scope {
   void cancel_here(cancel_reason reason, std::uint64_t by) noexcept;
   /// The second half of cancel_here(), for a scope that is marked already.
   void pass_on_cancel(cancel_reason reason, std::uint64_t by) noexcept;
+  /// As the owner, a fiber: look(), and all that cancel_here() does.
+  void catch_up() noexcept;
 
   task_core* children = nullptr;
   std::uint16_t thrown = 0;  ///< how often a wait in it has thrown; 1000 for more
