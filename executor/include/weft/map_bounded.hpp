@@ -35,12 +35,26 @@ std::vector<std::ranges::range_value_t<R>> take_elements(R&& range) {
   return elements;
 }
 
+/// Fibers that use what is on the frame of who has them: however that is left, they have ended.
+struct crew {
+  std::vector<future<void>> members;
+
+  ~crew() {
+    for (auto& m : members)
+      if (m.valid()) m.cancel();
+    shield([this] {
+      for (auto& m : members)
+        if (m.valid()) m.wait();
+    });
+  }
+};
+
 /// Calls work(i) for each i below `count`, in `n` fibers of the caller's loop.
 template <class Work>
 void for_each_bounded(std::size_t count, std::size_t n, const Work& work, std::source_location site) {
   std::size_t next = 0;  // of one loop: nobody else is in between
-  std::vector<future<void>> workers(std::min(n, count));
-  for (auto& worker : workers)
+  crew workers{std::vector<future<void>>(std::min(n, count))};
+  for (auto& worker : workers.members)
     worker = spawn(
         [&] {
           while (next < count) {
@@ -49,7 +63,7 @@ void for_each_bounded(std::size_t count, std::size_t n, const Work& work, std::s
           }
         },
         site);
-  gather(std::move(workers)).get();
+  gather(workers.members).get();
 }
 
 }  // namespace detail
