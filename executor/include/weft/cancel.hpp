@@ -62,7 +62,7 @@ class scope {
   [[nodiscard]] std::uint16_t depth() const noexcept { return depth_; }
   /// What others hold of it: a cancel_scope, tokens, bound bodies. Null when nobody asked for it.
   [[nodiscard]] scope_control* control() const noexcept { return control_.load(std::memory_order_relaxed); }
-  /// Off the loops, where nobody tells it: marks it when its deadline has passed or its control was asked.
+  /// Where nobody tells it, or not yet: marks it when its deadline has passed or its control was asked.
   void look() noexcept;
 
   /// Marks it. True the first time.
