@@ -24,7 +24,7 @@ FLOORS = {
         {"public": "error result deadline function config", "private": ""},
         # 1 machine room
         {
-            "public": "runnable timer stack",
+            "public": "runnable timer stack departure",
             "private": "sanitizer eh_globals thread_priority stack_pool context fiber run_queue inbox outlook steal_ring spare_tasks timer_queue late_clock record_cache",
         },
         # 2 loop
@@ -32,7 +32,7 @@ FLOORS = {
         # 3 waiting
         {
             "public": "waiter cancel cancel_scope context_var task this_fiber interval",
-            "private": "cancellation thread_agent fiber_agent fiber_pool scheduler outbox runtime_core fiber_wait overflow",
+            "private": "cancellation thread_agent fiber_agent fiber_pool scheduler outbox runtime_core switching fiber_wait overflow",
         },
         # 4 the future
         {"public": "future_core future promise", "private": ""},

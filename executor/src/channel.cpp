@@ -104,19 +104,18 @@ void channel_core::hand(turn& receiver, channel_item& item) noexcept {
 [[gnu::always_inline]] inline channel_core::turn* channel_core::first_of(wait_list& list) noexcept {
   if (list.empty()) return nullptr;
   wait_entry& e = list.pop_front();
-  if (e.shared ? e.who.claim() : fiber_wait::claim_alone(e.who)) [[likely]]
-    return static_cast<turn*>(&e);
-  return first_after(e, list);
+  if (e.shared || !fiber_wait::claim_near(e.who)) [[unlikely]]
+    return first_from(e, list);
+  return static_cast<turn*>(&e);
 }
 
-[[gnu::cold, gnu::noinline]] channel_core::turn* channel_core::first_after(wait_entry& dead, wait_list& list) noexcept {
-  drop(dead);
-  while (!list.empty()) {
-    wait_entry& e = list.pop_front();
-    if (e.claim()) return static_cast<turn*>(&e);
-    drop(e);
+[[gnu::noinline]] channel_core::turn* channel_core::first_from(wait_entry& oldest, wait_list& list) noexcept {
+  for (wait_entry* e = &oldest;;) {
+    if (e->claim()) return static_cast<turn*>(e);
+    drop(*e);
+    if (list.empty()) return nullptr;
+    e = &list.pop_front();
   }
-  return nullptr;
 }
 
 // For one in no list, whose wait has ended otherwise.
@@ -253,40 +252,57 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
   return wait_for_turn(me, t, until);
 }
 
-// In line for a fiber of the loop whose own the channel is: then nobody changes it before enter_own(), unless somebody
-// else takes it away.
-[[gnu::noinline]] channel_core::outcome channel_core::receive(turn& t, deadline until) {
+// A fiber of the loop whose own the channel is needs no request: it links itself.
+[[gnu::noinline]] departure channel_core::begin_to_receive(turn& t) {
   agent* const me = tl_agent;
+  gate& here = *tl_gate;
   if (!passes_checkpoint(me)) [[unlikely]]
-    return receive_slowly(checkpoint_slowly(), t, until);
-  if (looks(something) || !until.is_never() || (me->task && !me->task->own.until().is_never()))
-    return receive_slowly(*me, t, until);
-  bool linked = false;
-  {
-    fiber_wait w(*me, wait_kind::channel, this, 0);
-    t.where = this;
-    t.who = w.handle();
-    linked = enter_to_link(t);
-    if (linked && w.park() == wake_reason::woken) [[likely]]
-      return t.how;
-  }
-  if (!linked) return receive_slowly(*me, t, until);  // which announces a wait of its own
-  retract(t);
-  throw_cancelled(*me);
+    return received_slowly(checkpoint_slowly(), t);
+  if (!is_at_home(here)) [[unlikely]]
+    return received_slowly(*me, t);
+  if (!goes_in(here)) [[unlikely]]
+    return received_from_outside(*me, t);
+  if (marks_ & something) return received_inside(*me, t);
+  if ((me->task && !me->task->own.until().is_never()) || !can_park(*me)) [[unlikely]]
+    return received_from_outside(*me, t);
+  t.where = this;
+  t.who = fiber_wait::handle(*me, announce(*me, wait_kind::channel, this, 0));
+  receivers_.push_back(t);
+  awaited_.store(true, std::memory_order_relaxed);
+  leave_as_own(here, room);
+  is_about_to_park(*me);
+  return me->home->depart(static_cast<fiber_agent&>(*me), [&] { return is_back_already(t); });
 }
 
-// True when the caller, whose own the channel is, has been linked as a receiver.
-inline bool channel_core::enter_to_link(turn& t) noexcept {
-  gate& here = *tl_gate;
-  if (!enter_own(here)) [[unlikely]]
-    return false;
-  const bool can_wait = size() == 0 && senders_.empty() && !closed_.load(std::memory_order_relaxed);
-  if (can_wait) [[likely]] {
-    receivers_.push_back(t);
-    awaited_.store(true, std::memory_order_relaxed);
-  }
-  leave_as_own(here, can_wait ? room : marks_);
-  return can_wait;
+[[gnu::noinline]] departure channel_core::is_back_already(turn& t) {
+  has_waited(t);
+  return {};
+}
+
+[[gnu::noinline]] departure channel_core::received_inside(agent& me, turn& t) {
+  t.how = take(t.item);
+  leave();
+  return t.how != outcome::full_or_empty ? departure() : received_slowly(me, t);
+}
+
+// In the gate, where nothing has been done.
+[[gnu::noinline]] departure channel_core::received_from_outside(agent& me, turn& t) {
+  leave_gate(*tl_gate);
+  return received_slowly(me, t);
+}
+
+[[gnu::noinline]] departure channel_core::received_slowly(agent& me, turn& t) {
+  t.how = receive_slowly(me, t, {});
+  return {};
+}
+
+[[gnu::cold]] void channel_core::give_up_receiving(turn& t) {
+  retract(t);
+  throw_cancelled(waiting_agent());
+}
+
+channel_core::outcome channel_core::receive(turn& t, deadline until) {
+  return receive_slowly(checkpoint_of_caller(), t, until);
 }
 
 [[gnu::noinline]] channel_core::outcome channel_core::receive_slowly(agent& me, turn& t, deadline until) {
@@ -302,42 +318,77 @@ inline bool channel_core::enter_to_link(turn& t) noexcept {
 
 // --- from a sender's hand to a receiver's ---
 
-// Inside; nothing is held, and it is not closed, while somebody waits to receive.
-[[gnu::always_inline]] inline channel_core::turn* channel_core::pick_receiver() noexcept {
-  turn* const r = first_of(receivers_);
-  if (!r) return nullptr;
-  ++undone_;
-  r->granted = true;
-  r->how = outcome::done;
+// Inside; nothing is held, and it is not closed, while somebody waits to receive. r has been claimed, and is in no
+// list.
+[[gnu::always_inline]] inline void channel_core::is_to_receive(turn& r) noexcept {
   if (receivers_.empty()) {
     awaited_.store(false, std::memory_order_relaxed);
-    marks_ = (senders_.empty() ? 0 : something) | (capacity_ > 0 ? room : 0);
+    marks_ = room_in_itself_;
+    if (!senders_.empty()) [[unlikely]]  // the other arm of the same select
+      marks_ |= something;
   }
+  ++undone_;
+  r.granted = true;
+  r.how = outcome::done;
+}
+
+channel_core::turn* channel_core::pick_receiver() noexcept {
+  turn* const r = first_of(receivers_);
+  if (r) is_to_receive(*r);
   return r;
 }
 
-channel_core::turn* channel_core::try_hand_over() noexcept {
-  if (!awaited_.load(std::memory_order_relaxed)) return nullptr;  // to be known for certain only inside; see put()
+// Each other way is a function of its own, so that this one keeps nothing over a call.
+[[gnu::always_inline]] inline channel_core::handing channel_core::hand_over_in_line(bool plain) noexcept {
+  if (!awaited_.load(std::memory_order_relaxed)) return {};  // to be known for certain only inside; see put()
   gate& here = *tl_gate;
-  if (enter_own(here)) [[likely]] {
-    turn* const r = pick_receiver();
-    leave_as_own(here, marks_);
-    return r;
-  }
-  return try_hand_over_of_others();
+  if (!is_at_home(here)) [[unlikely]]
+    return hand_over_of_others();
+  if (!goes_in(here)) [[unlikely]]
+    return hand_over_of_others_now();
+  turn* const r = static_cast<turn*>(receivers_.front());
+  if (!r || r->shared || !fiber_wait::claim_near(r->who)) [[unlikely]]
+    return hand_over_inside();
+  (void)receivers_.pop_front();
+  is_to_receive(*r);
+  if (plain) fiber_wait::resume_near(r->who);
+  const handing h{r, plain};
+  return out_of_own(here, marks_) ? h : settled(h);
 }
 
-[[gnu::noinline]] channel_core::turn* channel_core::try_hand_over_of_others() noexcept {
-  if (!looks(room) || !try_enter()) return nullptr;
+// It is being taken away.
+[[gnu::noinline]] channel_core::handing channel_core::hand_over_of_others_now() noexcept {
+  leave_gate(*tl_gate);
+  return hand_over_of_others();
+}
+
+[[gnu::noinline]] channel_core::handing channel_core::hand_over_of_others() noexcept {
+  if (!looks(room) || !try_enter()) return {};
+  return hand_over_inside();
+}
+
+[[gnu::noinline]] channel_core::handing channel_core::hand_over_inside() noexcept {
   turn* const r = pick_receiver();
   leave();
-  return r;
+  return {r, false};
 }
 
-[[gnu::noinline]] channel_core::turn* channel_core::hand_over() {
+[[gnu::cold, gnu::noinline]] channel_core::handing channel_core::settled(handing h) noexcept {
+  release_owed();
+  return h;
+}
+
+[[gnu::noinline]] channel_core::handing channel_core::hand_over(bool plain) {
   if (!passes_checkpoint(tl_agent)) [[unlikely]]
-    checkpoint_slowly();
-  return try_hand_over();
+    return hand_over_after_checkpoint(plain);
+  return hand_over_in_line(plain);
+}
+
+channel_core::handing channel_core::try_hand_over(bool plain) noexcept { return hand_over_in_line(plain); }
+
+[[gnu::noinline]] channel_core::handing channel_core::hand_over_after_checkpoint(bool plain) {
+  checkpoint_slowly();
+  return try_hand_over(plain);
 }
 
 void channel_core::go_on(turn& receiver) noexcept { fiber_wait::resume(receiver.who); }

@@ -64,9 +64,8 @@ class standin_pool final : public cpu_runner {
 
 }  // namespace
 
-const void* algorithm_context() noexcept { return nullptr; }
+const void* algorithm_context() { return nullptr; }
 bool in_own_algorithm(const agent*) noexcept { return false; }
-bool in_foreign_algorithm() noexcept { return false; }
 agent* bound_body() noexcept { return nullptr; }
 agent& body_agent() { return *current_agent(); }
 agent* own_body() { return nullptr; }

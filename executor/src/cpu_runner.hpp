@@ -93,7 +93,4 @@ class cpu_runner : public cpu_backend {
 void refuse(cpu_task& task, cpu_queue::answer why) noexcept;
 void expire(cpu_task& task) noexcept;
 
-/// The oneTBB context of what runs here; null outside oneTBB.
-const void* algorithm_context() noexcept;
-
 }  // namespace weft::detail

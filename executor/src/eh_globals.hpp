@@ -8,6 +8,7 @@ namespace weft::detail {
 struct eh_globals {
   void* caught = nullptr;
   unsigned int uncaught = 0;
+  unsigned int unused = 0;  ///< for the alignment; copied with the others, which takes half the moves
 };
 
 /// The state of the calling thread. Never cached over a wait of a CPU task, which may go on on another thread; so it

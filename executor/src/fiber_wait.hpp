@@ -3,25 +3,36 @@
 // already who runs here, whether it may be cancelled, and that there is no deadline.
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <new>
+#include <type_traits>
 
 #include "fiber_agent.hpp"
 #include "runtime_core.hpp"
-#include "scheduler.hpp"
+#include "switching.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::detail {
 
 [[noreturn]] void throw_wait_in_algorithm(const agent& a);
-void check_fp_control(const agent& a);
+bool has_changed_fp_control(const agent& a) noexcept;
+[[noreturn]] void throw_fp_control_changed(const agent& a);
 
 /// What costs nothing when it does not happen is checked where a fiber really parks.
 [[gnu::always_inline]] inline void check_can_park(const agent& a) {
   if (a.what == agent::kind::fiber && in_foreign_algorithm()) [[unlikely]]
     throw_wait_in_algorithm(a);
 #ifndef NDEBUG
-  check_fp_control(a);
+  if (has_changed_fp_control(a)) throw_fp_control_changed(a);
 #endif
+}
+/// Whether that would let a fiber park.
+[[gnu::always_inline]] inline bool can_park([[maybe_unused]] const agent& fiber) {
+#ifndef NDEBUG
+  if (has_changed_fp_control(fiber)) return false;
+#endif
+  return !in_foreign_algorithm();
 }
 
 /// Begins a wait; gives its word.
@@ -34,11 +45,6 @@ void check_fp_control(const agent& a);
   a.waits_for.store(kind, std::memory_order_release);
   a.word.store(word, std::memory_order_release);
   return word;
-}
-/// Ends it.
-[[gnu::always_inline]] inline void take_back(agent& a, std::uint64_t word) noexcept {
-  a.waits_for.store(wait_kind::none, std::memory_order_release);
-  a.word.store(word & ~std::uint64_t{agent::state_mask}, std::memory_order_release);
 }
 
 constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept {
@@ -53,44 +59,89 @@ constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept
   return true;
 }
 
+[[gnu::always_inline]] inline void is_about_to_park(agent& a) noexcept {
+  a.turn = 0;
+  a.cancellable.store(true, std::memory_order_relaxed);
+}
+
 class fiber_wait {
  public:
-  [[gnu::always_inline]] fiber_wait(agent& who, wait_kind kind, const void* target, std::uint64_t target_task)
-      : agent_(who) {
-    check_can_park(who);
-    word_ = announce(who, kind, target, target_task);
-  }
-  [[gnu::always_inline]] ~fiber_wait() { take_back(agent_, word_); }
+  /// After check_can_park().
+  [[gnu::always_inline]] fiber_wait(agent& who, wait_kind kind, const void* target, std::uint64_t target_task) noexcept
+      : agent_(who), word_(announce(who, kind, target, target_task)) {}
+  [[gnu::always_inline]] ~fiber_wait() { agent_.take_back(word_); }
   fiber_wait(const fiber_wait&) = delete;
   fiber_wait& operator=(const fiber_wait&) = delete;
 
-  [[nodiscard]] waker handle() const noexcept { return waker(&agent_, word_); }
+  [[nodiscard]] waker handle() const noexcept { return handle(agent_, word_); }
+  [[nodiscard]] static waker handle(agent& a, std::uint64_t word) noexcept { return waker(&a, word); }
 
   /// Woken or cancelled.
   [[gnu::always_inline]] wake_reason park() noexcept {
-    agent_.turn = 0;
-    agent_.cancellable.store(true, std::memory_order_relaxed);
-    agent_.home->suspend(static_cast<fiber_agent&>(agent_));
-    agent_.cancellable.store(false, std::memory_order_relaxed);
-    return static_cast<wake_reason>(agent_.word.load(std::memory_order_acquire) & agent::state_mask);
+    is_about_to_park(agent_);
+    agent_.home->suspend_in_line(static_cast<fiber_agent&>(agent_));
+    return agent_.came_back();
   }
 
   // The other side: waker::claim_alone() and resume(), in line for a fiber of the calling loop.
-  [[nodiscard, gnu::always_inline]] static bool claim_alone(const waker& w) noexcept {
-    return is_near(*w.who_) ? decide_plainly(*w.who_, w.word_) : w.claim();
+  /// False for others, too.
+  [[nodiscard, gnu::always_inline]] static bool claim_near(const waker& w) noexcept {
+    return is_near(*w.who_) && decide_plainly(*w.who_, w.word_);
   }
   static void resume(const waker& w) noexcept {
     if (is_near(*w.who_))
-      tl_loop->ready(w.who_);
+      resume_near(w);
     else
       w.resume();
   }
+  /// After claim_near().
+  [[gnu::always_inline]] static void resume_near(const waker& w) noexcept { tl_loop->ready(w.who_); }
 
  private:
   static bool is_near(const agent& a) noexcept { return a.home == tl_loop && a.what == agent::kind::fiber; }
 
   agent& agent_;
-  std::uint64_t word_;
+  const std::uint64_t word_;
 };
+
+/// The deadline of a fiber's wait: the wait's own, or the one that its task has from its parent.
+class time_limit final : timer {
+ public:
+  time_limit(agent& a, std::uint64_t word, deadline until, bool deaf) noexcept;
+  /// Before the fiber parks. False when the wait is over already.
+  [[nodiscard]] bool begin() noexcept;
+  /// Afterwards; `how` the wait ended as far as it knows.
+  [[nodiscard]] wake_reason end(wake_reason how) noexcept;
+
+ private:
+  agent& who_;
+  const std::uint64_t word_;
+  const deadline until_;
+  const deadline inherited_;
+};
+static_assert(std::is_trivially_destructible_v<time_limit>);
+
+/// A fiber that may be cancelled is about to park: true when it has been, and its wait is over.
+bool may_not_park(agent& a, std::uint64_t word) noexcept;
+wake_reason park_off_loops(agent& a, std::uint64_t word, deadline until, bool deaf);
+
+/// waiter::suspend() and suspend_shielded(): parks the agent, whose wait was announced. In line, and with one place to
+/// switch at, so that all waits that are alike are as many calls below their callers: the core expects the fiber that
+/// goes on to return as the one that was left would have (see departure.hpp).
+[[gnu::always_inline]] inline wake_reason park(agent& a, std::uint64_t word, deadline until, bool deaf) {
+  if (a.what != agent::kind::fiber) [[unlikely]]
+    return park_off_loops(a, word, until, deaf);
+  if (!deaf && a.hint.load(std::memory_order_relaxed) && may_not_park(a, word)) [[unlikely]]
+    return wake_reason::cancelled;
+  a.turn = 0;
+  a.cancellable.store(!deaf, std::memory_order_relaxed);
+  // A deadline inherited from a task that may be gone is kept by the wait itself.
+  const bool timed = !until.is_never() || (!deaf && a.task && !a.task->own.until().is_never());
+  alignas(time_limit) std::byte room[sizeof(time_limit)];
+  time_limit* const limit = timed ? ::new (static_cast<void*>(room)) time_limit(a, word, until, deaf) : nullptr;
+  if (!limit || limit->begin()) a.home->suspend_in_line(static_cast<fiber_agent&>(a));
+  const wake_reason how = a.came_back();
+  return limit ? limit->end(how) : how;
+}
 
 }  // namespace weft::detail

@@ -244,6 +244,7 @@ void future_core::wait_shielded() noexcept {
   const std::uint64_t producer = producer_id();
   if (who.task->id() == producer) [[unlikely]]
     throw_waits_for_itself();
+  check_can_park(who);
   fiber_wait w(who, wait_kind::future, this, producer);
   future_waiter n(who, w.handle());
   head_.store(reinterpret_cast<std::uintptr_t>(static_cast<wait_node*>(&n)) | only, std::memory_order_relaxed);
@@ -274,12 +275,14 @@ void future_core::throw_error() const {
 }
 
 void future_core::end() noexcept {
-  if (failed()) {
-    if (reports_ && !was_cancelled() && !observed_.load(std::memory_order_relaxed))
-      report_unhandled(producer(), error_);
-    error_.~exception_ptr();
-  }
+  if (failed()) [[unlikely]]
+    end_error();
   destroy();
+}
+
+[[gnu::noinline]] void future_core::end_error() noexcept {
+  if (reports_ && !was_cancelled() && !observed_.load(std::memory_order_relaxed)) report_unhandled(producer(), error_);
+  error_.~exception_ptr();
 }
 
 }  // namespace weft::detail

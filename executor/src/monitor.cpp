@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "cancellation.hpp"
+#include "fiber_wait.hpp"
 #include "runtime_core.hpp"
 #include "scheduler.hpp"
 #include "weft/error.hpp"
@@ -138,7 +139,8 @@ void monitor::is_nobodys() noexcept {
   return true;
 }
 
-[[gnu::cold, gnu::noinline]] bool monitor::release_owed(gate& g) noexcept {
+[[gnu::noinline]] bool monitor::release_owed() noexcept {
+  gate& g = *tl_gate;
   for (debt* d = g.owed.exchange(nullptr, std::memory_order_acquire); d;) {
     debt* const next = d->next;
     monitor& of = *d->of;
@@ -189,21 +191,21 @@ void monitor::perform_at_once(wait_entry& r) noexcept {
 
 wake_reason monitor::wait(agent& me, wait_entry& e, wait_kind kind, deadline until, bool deaf, void (*before)(void*),
                           void* argument) {
+  check_can_park(me);
+  const std::uint64_t number = announce(me, kind, this, 0);
+  e.where = this;
+  e.who = fiber_wait::handle(me, number);
+  const bool there = begin(e);
+  if (before) before(argument);
   wake_reason how = wake_reason::woken;
-  {
-    waiter w(me, kind, this);
-    e.where = this;
-    e.who = w.handle();
-    const bool there = begin(e);
-    if (before) before(argument);
-    if (there) return how;
-    try {
-      how = deaf ? w.suspend_shielded(until) : w.suspend(until);
+  if (!there) try {
+      how = park(me, number, until, deaf);
     } catch (...) {  // it was not suspended, and nobody wakes it any more
+      me.take_back(number);
       retract(e);
       throw;
     }
-  }
+  me.take_back(number);
   if (how != wake_reason::woken) retract(e);  // which may be a wait of its own, so that one must be over
   return how;
 }

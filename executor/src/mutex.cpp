@@ -50,19 +50,28 @@ bool mutex::owned_by_task_of(const agent& who) const noexcept {
 
 bool mutex::try_lock() noexcept {
   detail::gate& here = *detail::tl_gate;
-  if (enter_own(here)) [[likely]] {
-    if (marks_ & locked) [[unlikely]]
-      return !leave_as_own(here, marks_);
+  if (is_at_home(here)) [[likely]] {
+    if (!goes_in(here)) [[unlikely]]
+      return try_lock_of_others_now();
+    const word before = marks_;
+    if (before & locked) [[unlikely]]
+      return !leave_as_own(here, before);
     agent* const me = tl_agent;
     owned_by(me);
     if (me) me->hold(this);
-    return leave_as_own(here, marks_ | locked);
+    return leave_as_own(here, before | locked);
   }
   return try_lock_of_others();
 }
 
+// It is being taken away.
+[[gnu::noinline]] bool mutex::try_lock_of_others_now() noexcept {
+  leave_gate(*detail::tl_gate);
+  return try_lock_of_others();
+}
+
 // One that is no loop's own, or another loop's.
-bool mutex::try_lock_of_others() noexcept {
+[[gnu::noinline]] bool mutex::try_lock_of_others() noexcept {
   word w = word_.load(std::memory_order_relaxed);
   while (w == 0 || w == awaited)  // nobody holds it; one that is coming may be overtaken
     // acquire: pairs with unlock() and with leave().
@@ -188,7 +197,9 @@ void mutex::unlock() noexcept {
   check_owner();
 #endif
   detail::gate& here = *detail::tl_gate;
-  if (agent* const me = tl_agent; me && owned_by_task_of(*me) && enter_own(here)) [[likely]] {
+  if (agent* const me = tl_agent; me && owned_by_task_of(*me) && is_at_home(here)) [[likely]] {
+    if (!goes_in(here)) [[unlikely]]
+      return unlock_of_others_now();
     if (marks_ != locked || !me->gives_up_last(this)) [[unlikely]]
       return unlock_inside(*me);
     owner_.store(nullptr, std::memory_order_relaxed);
@@ -205,7 +216,11 @@ void mutex::unlock() noexcept {
   leave();
 }
 
-void mutex::unlock_of_others() noexcept {
+[[gnu::noinline]] void mutex::unlock_of_others_now() noexcept {
+  leave_gate(*detail::tl_gate);
+  unlock_of_others();
+}
+[[gnu::noinline]] void mutex::unlock_of_others() noexcept {
   if (agent* const owner = owner_.load(std::memory_order_relaxed)) {
     // Another fiber's, when a coroutine unlocks: of the same loop.
     const bool near = owner->what == agent::kind::fiber && owner->home == detail::current_loop();

@@ -53,8 +53,11 @@ std::shared_ptr<void> serial_algorithms();
 /// On a thread of the CPU pool: true inside the body of an algorithm, on whichever stack; `stack` is the CPU task whose
 /// stack it is, or null.
 bool in_own_algorithm(const agent* stack) noexcept;
-/// True inside an algorithm that weft did not start: a plain thread's, or one that a fiber called.
-bool in_foreign_algorithm() noexcept;
+/// The oneTBB context that the caller runs in; null outside oneTBB. (Throws nothing, but who says so pays for it at
+/// each wait.)
+const void* algorithm_context();
+/// Not on a thread of the CPU pool: true inside an algorithm, a plain thread's or one that a fiber called.
+inline bool in_foreign_algorithm() { return algorithm_context() != nullptr; }
 /// In the body of an algorithm, the agent
 ///   bound_body   of a body that is bound; null for others.
 ///   own_body     to bind a body to; null outside algorithms.

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "runtime_core.hpp"
+#include "switching.hpp"
 #include "weft/config.hpp"
 #include "weft/error.hpp"
 #include "weft/loop.hpp"
@@ -114,46 +115,6 @@ void loop_core::post(runnable* newest, runnable* oldest) noexcept {
 
 // --- choosing who runs ---
 
-namespace {
-fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_agent&>(static_cast<agent&>(*r)); }
-}  // namespace
-
-// Where many connections take turns, hardly anything of the fiber that is next is in the core's caches, and of its
-// stack each frame would be waited for on the way to the one above. So they are asked for a turn before. (Others than
-// those of IO take turns faster than that would help.)
-[[gnu::always_inline]] inline void loop_core::fetch(const runnable& r) noexcept {
-  if (r.how != runnable::kind::resume) return;
-  const auto& to = static_cast<const fiber_agent&>(static_cast<const agent&>(r));
-  const wait_kind left_for = to.waits_for.load(std::memory_order_relaxed);
-  if (left_for != wait_kind::readable && left_for != wait_kind::writable) return;
-  __builtin_prefetch(r.next, 1);
-  constexpr int frames = 10;  // cache lines of what waits in io::stream, and of the stream
-  const auto* const at = static_cast<const char*>(to.stack_pointer());
-  for (int line = 0; line < frames; ++line) __builtin_prefetch(at + 64 * line, 1);
-}
-
-[[gnu::always_inline]] inline runnable* loop_core::next() noexcept {
-  // In a simulation the budget is always used up: every choice is the simulation's.
-  const unsigned left = budget.load(std::memory_order_relaxed);
-  // The loop must look at the world first, or at its mail: a load that stays in the cache until there is some.
-  if (left == 0 || due.load(std::memory_order_relaxed) || inbox_.has_mail()) return nullptr;
-  budget.store(left - 1, std::memory_order_relaxed);
-  if (runnable* r = ready_.pop()) {
-    if (const runnable* then = ready_.front()) fetch(*then);
-    return r;
-  }
-  return next_spare();
-}
-
-[[gnu::always_inline]] inline runnable* loop_core::next_spare() noexcept {
-  if (spare_.empty()) return ring_.pop();
-  // Somebody has fallen asleep since the last look.
-  if (runtime_.idle.load(std::memory_order_relaxed) != 0 && runtime_.loops() > 1) [[unlikely]]
-    share();
-  runnable* const r = spare_.pop();
-  return r ? r : ring_.pop();
-}
-
 // A task that may start anywhere must not wait for ever behind fibers that are always ready, or newer ones.
 void loop_core::push_a_spare() noexcept {
   if (spare_.empty() && ring_.empty()) return;
@@ -177,13 +138,6 @@ fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
   return add_pool(stack_size, runtime_.settings().max_stacks);
 }
 
-// Null when there is none to be had; then the task has been told.
-[[gnu::always_inline]] inline fiber_agent* loop_core::stack_for(runnable* r) noexcept {
-  if (r->stack_size == 0)
-    if (fiber_agent* f = default_fibers_->take_warm()) return f;
-  return find_stack_for(r);
-}
-
 [[gnu::noinline]] fiber_agent* loop_core::find_stack_for(runnable* r) noexcept {
   try {
     fiber_agent* f = pool_for(r->stack_size).take();
@@ -198,20 +152,6 @@ fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
   }
 }
 
-// In line, whatever else is in this translation unit: a switch that returns from a function of its own, to another
-// fiber's caller, is mispredicted, and costs three times as much.
-[[gnu::always_inline]] inline void loop_core::switch_to(fiber& from, fiber_agent& to) noexcept {
-  tl_agent = &to;
-  running.store(&to, std::memory_order_relaxed);
-  fiber::switch_to<false>(from, to, globals_);
-}
-
-[[gnu::always_inline]] inline void loop_core::switch_to_loop(fiber& from) noexcept {
-  tl_agent = nullptr;
-  running.store(nullptr, std::memory_order_relaxed);
-  fiber::switch_to<false>(from, native_, globals_);
-}
-
 [[gnu::always_inline]] inline void loop_core::start_or_resume(fiber& from, runnable* r) noexcept {
   if (r->how == runnable::kind::resume) {
     switch_to(from, fiber_of(r));
@@ -221,30 +161,11 @@ fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
   }
 }
 
-void loop_core::suspend(fiber_agent& me) noexcept {
-  for (;;) {
-    runnable* r = next();
-    if (!r) {
-      switch_to_loop(me);
-      return;
-    }
-    if (r->how == runnable::kind::resume) {
-      // It may be the caller, woken before it left.
-      if (&fiber_of(r) != &me) switch_to(me, fiber_of(r));
-      return;
-    }
-    if (fiber_agent* f = stack_for(r)) {
-      f->assigned = r;
-      switch_to(me, *f);
-      return;
-    }
-    // That task could not start; try the next.
-  }
-}
+void loop_core::suspend(fiber_agent& me) noexcept { suspend_in_line(me); }
 
 void loop_core::yield(fiber_agent& me) noexcept {
   ready_.push(&me);
-  suspend(me);
+  suspend_in_line(me);
 }
 
 // What runs on every fiber: one task after another. A stack whose task has ended goes to the next task that has not
@@ -252,6 +173,7 @@ void loop_core::yield(fiber_agent& me) noexcept {
 void loop_core::fiber_main(fiber& self) noexcept {
   auto& me = static_cast<fiber_agent&>(self);
   loop_core& loop = *me.home;
+  fiber_pool& mine = loop.pool_for(me.size);  // where it came from
   for (;;) {
     runnable* r = std::exchange(me.assigned, nullptr);
     r->run();
@@ -264,7 +186,7 @@ void loop_core::fiber_main(fiber& self) noexcept {
           break;
         }
       }
-      loop.pool_for(me.size).give_back(&me);  // nobody takes it before this thread has left it
+      mine.give_back(&me);  // nobody takes it before this thread has left it
       if (!then)
         loop.switch_to_loop(me);
       else

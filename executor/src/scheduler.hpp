@@ -96,6 +96,11 @@ class loop_core {
 
   /// Leaves the running fiber for whoever is ready next. Comes back when it is resumed.
   void suspend(fiber_agent& me) noexcept;
+  // In line, see switching.hpp.
+  void suspend_in_line(fiber_agent& me) noexcept;
+  /// suspend() but for the jump; where there is to be none, with it, and then back().
+  template <class Back>
+  [[nodiscard]] departure depart(fiber_agent& me, Back back);
   /// suspend(), with the caller behind whoever is ready now.
   void yield(fiber_agent& me) noexcept;
 
@@ -169,6 +174,11 @@ class loop_core {
   fiber_agent* find_stack_for(runnable* r) noexcept;
   fiber_pool& pool_for(std::uint32_t stack_size);
   fiber_pool& add_pool(std::size_t stack_size, std::size_t most_stacks);
+  void becomes(fiber_agent* who) noexcept {
+    tl_agent = who;
+    running.store(who, std::memory_order_relaxed);
+  }
+  fiber* next_fiber(const fiber_agent& me) noexcept;
   void switch_to(fiber& from, fiber_agent& to) noexcept;
   void switch_to_loop(fiber& from) noexcept;
   void start_or_resume(fiber& from, runnable* r) noexcept;

@@ -467,7 +467,7 @@ void task_core::forget() noexcept {
 
 // --- running ---
 
-void task_core::begin(agent& a) noexcept {
+[[gnu::always_inline]] inline void task_core::begin(agent& a) noexcept {
   a.task = this;
   a.innermost = &own;
   a.hint.store(false, std::memory_order_relaxed);

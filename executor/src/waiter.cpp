@@ -137,9 +137,11 @@ void thread_agent::block(deadline until) noexcept {
 }
 
 // See context.hpp.
-void check_fp_control(const agent& a) {
-  if (a.what != agent::kind::fiber && a.what != agent::kind::cpu) return;
-  if (fp_control() == runtime_core::current()->fp_control_at_start) return;
+bool has_changed_fp_control(const agent& a) noexcept {
+  if (a.what != agent::kind::fiber && a.what != agent::kind::cpu) return false;
+  return fp_control() != runtime_core::current()->fp_control_at_start;
+}
+void throw_fp_control_changed(const agent& a) {
   throw bad_wait("task " + (a.task ? to_string(a.task->info()) : std::string("without a name")) +
                  " has changed the floating-point environment and waits: what runs on its thread meanwhile would "
                  "compute with it, and it with theirs; restore it before each wait (std::fegetenv, std::fesetenv)");
@@ -238,115 +240,87 @@ waiter::waiter(detail::agent& who, wait_kind kind, const void* target, std::uint
   word_ = detail::announce(agent_, kind, target, target_task);
 }
 
-waiter::~waiter() { detail::take_back(agent_, word_); }
+waiter::~waiter() { agent_.take_back(word_); }
 
-wake_reason waiter::suspend(deadline until) { return park(until, false); }
-wake_reason waiter::suspend_shielded(deadline until) { return park(until, true); }
+wake_reason waiter::suspend(deadline until) { return detail::park(agent_, word_, until, false); }
+wake_reason waiter::suspend_shielded(deadline until) { return detail::park(agent_, word_, until, true); }
 
-namespace {
+// --- parking; see fiber_wait.hpp ---
 
-struct alarm : detail::timer {
-  detail::agent* who;
-  std::uint64_t word;
+namespace detail {
 
-  alarm(detail::agent& a, std::uint64_t w) noexcept : who(&a), word(w) {
-    expired = [](detail::timer& t) noexcept {
-      const auto& self = static_cast<alarm&>(t);
-      detail::decide(*self.who, self.word, wake_reason::timed_out);
-    };
+bool may_not_park(agent& a, std::uint64_t word) noexcept {
+  return cancelled_before_parking(a) && decide_own(a, word, wake_reason::cancelled);
+}
+
+time_limit::time_limit(agent& a, std::uint64_t word, deadline until, bool deaf) noexcept
+    : who_(a), word_(word), until_(until), inherited_(deaf || !a.task ? deadline::never() : inherited_deadline(a)) {
+  expired = [](timer& t) noexcept {
+    const auto& self = static_cast<time_limit&>(t);
+    decide(self.who_, self.word_, wake_reason::timed_out);
+  };
+}
+
+bool time_limit::begin() noexcept {
+  const deadline earliest = std::min(until_, inherited_);
+  if (earliest.is_never()) return true;
+  try {
+    who_.home->arm(*this, earliest.when());
+    return true;
+  } catch (const std::bad_alloc&) {
+    // Without a timer the wait could last for ever. Whoever was faster has resumed the fiber already: take that.
+    return !decide_own(who_, word_, wake_reason::timed_out);
   }
-};
+}
 
-}  // namespace
+wake_reason time_limit::end(wake_reason how) noexcept {
+  who_.home->disarm(*this);
+  if (how != wake_reason::timed_out || until_ <= inherited_) return how;
+  who_.task->own.cancel_here(cancel_reason::deadline, 0);
+  who_.hint.store(true, std::memory_order_relaxed);  // a simulated CPU task's scope does not know its fiber
+  return wake_reason::cancelled;
+}
 
 namespace {
 /// Wakes a wait off the loops when a scope around it is cancelled that has a control.
 struct told {
-  detail::agent& who;
+  agent& who;
   std::uint64_t word;
-  void operator()() const noexcept { detail::decide(who, word, wake_reason::cancelled); }
+  void operator()() const noexcept { decide(who, word, wake_reason::cancelled); }
 };
 }  // namespace
 
-wake_reason waiter::reason() const noexcept {
-  return static_cast<wake_reason>(agent_.word.load(std::memory_order_acquire) & detail::agent::state_mask);
-}
-
-wake_reason waiter::park(deadline until, bool deaf) {
-  using detail::agent;
-  agent& a = agent_;
-  if (a.what != agent::kind::fiber) return park_off_loops(until, deaf);
-  if (!deaf && detail::may_be_cancelled(a) && detail::cancelled_before_parking(a) &&
-      detail::decide_own(a, word_, wake_reason::cancelled))
-    return wake_reason::cancelled;
-  a.turn = 0;
-  a.cancellable.store(!deaf, std::memory_order_relaxed);
-  // A deadline inherited from a task that may be gone is kept by the wait itself.
-  const bool timed = !until.is_never() || (!deaf && a.task && !a.task->own.until().is_never());
-  const wake_reason how = timed ? park_timed(until, deaf) : park_untimed();
-  a.cancellable.store(false, std::memory_order_relaxed);
-  return how;
-}
-
-inline wake_reason waiter::park_untimed() noexcept {
-  agent_.home->suspend(static_cast<detail::fiber_agent&>(agent_));
-  return reason();
-}
-
-wake_reason waiter::park_timed(deadline until, bool deaf) {
-  detail::agent& a = agent_;
-  const deadline inherited = deaf || !a.task ? deadline::never() : detail::inherited_deadline(a);
-  const deadline earliest = std::min(until, inherited);
-  if (earliest.is_never()) return park_untimed();
-  alarm timer(a, word_);
-  bool parks = true;
-  try {
-    a.home->arm(timer, earliest.when());
-  } catch (const std::bad_alloc&) {
-    // Without a timer the wait could last for ever. Whoever was faster has resumed the fiber already: take that.
-    parks = !detail::decide_own(a, word_, wake_reason::timed_out);
-  }
-  if (parks) a.home->suspend(static_cast<detail::fiber_agent&>(a));
-  a.home->disarm(timer);
-  if (reason() == wake_reason::timed_out && until > inherited) {
-    a.task->own.cancel_here(cancel_reason::deadline, 0);
-    a.hint.store(true, std::memory_order_relaxed);  // a simulated CPU task's scope does not know its fiber
-    return wake_reason::cancelled;
-  }
-  return reason();
-}
-
-wake_reason waiter::park_off_loops(deadline until, bool deaf) {
-  detail::agent& a = agent_;
+[[gnu::noinline]] wake_reason park_off_loops(agent& a, std::uint64_t word, deadline until, bool deaf) {
   // Off the loops nobody watches the deadlines of scopes: the wait does.
-  const deadline scopes = deaf ? deadline::never() : detail::deadline_of_scopes(a);
+  const deadline scopes = deaf ? deadline::never() : deadline_of_scopes(a);
   const deadline earliest = std::min(until, scopes);
   std::optional<std::stop_callback<told>> ear;
-  detail::scope_control* control = nullptr;
+  scope_control* control = nullptr;
   if (!deaf) {
-    control = detail::control_in_force(a);
+    control = control_in_force(a);
     // Dekker with task_core::request_cancel(): `cancellable` is written before the scope is read; a canceller marks
     // the scope before it reads `cancellable`.
-    a.reach.store(detail::outermost_depth(a), std::memory_order_relaxed);
+    a.reach.store(outermost_depth(a), std::memory_order_relaxed);
     a.cancellable.exchange(true, std::memory_order_seq_cst);
-    if (control) ear.emplace(control->token(), told{a, word_});
-    if (detail::cancelled_scope(a) && detail::decide_own(a, word_, wake_reason::cancelled)) {
+    if (control) ear.emplace(control->token(), told{a, word});
+    if (cancelled_scope(a) && decide_own(a, word, wake_reason::cancelled)) {
       a.cancellable.store(false, std::memory_order_relaxed);
       return wake_reason::cancelled;
     }
   }
   try {
-    detail::park_off_loop(a, word_, earliest);
-  } catch (const std::bad_alloc&) {  // as in park_timed()
-    if (!detail::decide_own(a, word_, wake_reason::timed_out)) detail::park_off_loop(a, word_, deadline::never());
+    park_off_loop(a, word, earliest);
+  } catch (const std::bad_alloc&) {  // as in time_limit::begin()
+    if (!decide_own(a, word, wake_reason::timed_out)) park_off_loop(a, word, deadline::never());
   }
-  a.cancellable.store(false, std::memory_order_release);
-  const auto how = reason();
+  const wake_reason how = a.came_back();
   if (how != wake_reason::timed_out || until <= scopes) return how;
   // The scope's deadline, not ours. If it was put off while we waited, it holds all the same: there is no way back.
-  if (!detail::cancelled_scope(a) && control) control->cancel(cancel_reason::deadline, 0);
+  if (!cancelled_scope(a) && control) control->cancel(cancel_reason::deadline, 0);
   return wake_reason::cancelled;
 }
+
+}  // namespace detail
 
 // --- checkpoints ---
 
@@ -374,24 +348,32 @@ void checkpoint() { detail::checkpoint_of_caller(); }
 
 // Whether a fiber yields inside an algorithm costs half a switch to ask; see loop_core::run().
 namespace {
-[[gnu::noinline]] void yield_slowly() {
+[[gnu::noinline]] detail::departure yield_slowly() {
   detail::agent& a = detail::waiting_agent();
   detail::throw_if_cancelled_now(a);
   detail::take_turns();
   detail::throw_if_cancelled_now(a);
+  return {};
+}
+
+[[gnu::noinline]] detail::departure is_back_already() {
+  detail::has_yielded();
+  return {};
 }
 }  // namespace
 
-void yield() {
-  detail::agent* const a = detail::tl_agent;
-  if (!detail::is_uncancelled_fiber(a)) [[unlikely]]
+detail::departure detail::begin_to_yield() {
+  agent* const a = tl_agent;
+  if (!is_uncancelled_fiber(a)) [[unlikely]]
     return yield_slowly();
 #ifndef NDEBUG
-  detail::check_can_park(*a);
+  check_can_park(*a);
 #endif
-  a->home->yield(static_cast<detail::fiber_agent&>(*a));
-  detail::throw_if_cancelled_now(*a);
+  a->home->ready(a);
+  return a->home->depart(static_cast<fiber_agent&>(*a), &is_back_already);
 }
+
+void detail::has_yielded() { throw_if_cancelled_now(*tl_agent); }
 
 void sleep_until(clock::time_point when) {
   checkpoint();

@@ -338,5 +338,28 @@ TEST_P(ChannelOnLoops, MayBeDestroyedWhileWaitsEnd) {
   });
 }
 
+// Its receiver must not go on before it is there.
+struct moves_slowly {
+  explicit moves_slowly(int i) : value(i), slow(true) {}
+  moves_slowly(moves_slowly&& from) noexcept {
+    for (int turns = from.slow ? 3 : 0; turns > 0; --turns) yield();
+    value = std::exchange(from.value, -1);
+  }
+  int value = 0;
+  bool slow = false;
+};
+
+TEST_P(ChannelOnLoops, GivesAValueWholeThoughItsMoveWaits) {
+  run([] {
+    channel<moves_slowly> ch(0);
+    for (int i = 0; i < 100; ++i) {
+      auto received = spawn(on_loop(static_cast<unsigned>(i) % loop_count()), [&] { return ch.recv().value; });
+      if (i % 2 == 0) spawn(on_loop(static_cast<unsigned>(i) % loop_count()), [] {}).get();  // it waits
+      ch.send(moves_slowly(i));
+      EXPECT_EQ(received.get(), i);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace weft::testing::channel_test

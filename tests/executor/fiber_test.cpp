@@ -5,16 +5,19 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cfenv>
 #include <csignal>
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "weft_test.hpp"
@@ -137,6 +140,59 @@ TEST_P(Fiber, TakesAnExceptionFromACpuTaskAndABlockingCall) {
     }
     EXPECT_THROW(std::rethrow_exception(a), std::out_of_range);
     EXPECT_THROW(std::rethrow_exception(b), std::length_error);
+  });
+}
+
+// Waits that jump from within the program's own code, each from a place of its own, with as much in registers as there
+// is room for.
+template <int Place>
+double computes(channel<int>& from, channel<int>& to, int rounds) {
+  double a = Place + 1, b = 2, c = 3, d = 4, e = 5, f = 6;
+  std::uint64_t u = Place + 7, v = 8, w = 9, x = 10, y = 11;
+  for (int i = 0; i < rounds; ++i) {
+    const int got = from.recv();
+    a += got * 0.5, b += a, c -= b, d += c * 0.25, e -= d, f += e * 0.125;
+    u = u * 31 + static_cast<std::uint64_t>(got), v ^= u, w += v, x = x * 7 + w, y ^= x;
+    if (Place % 2 == 0) yield();
+    a += static_cast<double>(y % 3), u ^= static_cast<std::uint64_t>(Place);
+    to.send(got + 1);
+    if (Place % 3 == 0) checkpoint();
+  }
+  return a + b + c + d + e + f + static_cast<double>((u ^ v ^ w ^ x ^ y) % 1000);
+}
+
+template <int... Place>
+std::array<double, sizeof...(Place)> side_by_side(std::integer_sequence<int, Place...>) {
+  constexpr std::size_t n = sizeof...(Place);
+  constexpr int rounds = 200;
+  std::array<std::optional<channel<int>>, n> ring;
+  for (auto& c : ring) c.emplace(1);
+  std::array<future<double>, n> all{
+      spawn([&ring] { return computes<Place>(*ring[Place], *ring[(Place + 1) % n], rounds); })...};
+  ring[0]->send(0);
+  std::array<double, n> results;
+  for (std::size_t i = 0; i < n; ++i) results[i] = all[i].get();
+  return results;
+}
+
+// The same values come, and nobody else runs in between.
+template <int... Place>
+std::array<double, sizeof...(Place)> one_by_one(std::integer_sequence<int, Place...>) {
+  constexpr int n = sizeof...(Place);
+  constexpr int rounds = 200;
+  const auto alone = [](auto body, int place) {
+    channel<int> from(rounds);
+    channel<int> to(rounds);
+    for (int i = 0; i < rounds; ++i) from.send(place + i * n);
+    return body(from, to, rounds);
+  };
+  return {alone(&computes<Place>, Place)...};
+}
+
+TEST_P(Fiber, KeepsWhatIsInRegistersWhereverItWaits) {
+  run([] {
+    constexpr auto places = std::make_integer_sequence<int, 6>();
+    EXPECT_EQ(side_by_side(places), one_by_one(places));
   });
 }
 

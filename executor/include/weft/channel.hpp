@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "weft/deadline.hpp"
+#include "weft/departure.hpp"
 #include "weft/error.hpp"
 #include "weft/future.hpp"
 #include "weft/monitor.hpp"
@@ -96,23 +97,34 @@ class channel_core : private monitor {
 
  protected:
   channel_core(std::size_t capacity, channel_order order, goes_before* before) noexcept
-      : capacity_(capacity), order_(order), before_(before) {
-    if (capacity > 0) word_.store(room, std::memory_order_relaxed);
+      : capacity_(capacity), order_(order), before_(before), room_in_itself_(capacity > 0 ? room : 0) {
+    word_.store(room_in_itself_, std::memory_order_relaxed);
   }
   ~channel_core() = default;
 
-  /// A checkpoint. A receiver that waits, and is the caller's now: it stays as it is until go_on(), and by then has got
-  /// its value, in its place. So a value that somebody waits for needs no memory, and moves outside the monitor. Null
-  /// when none waits.
-  turn* hand_over();
+  /// A receiver that waits, and is the caller's now: it stays as it is until go_on(), and by then has got its value, in
+  /// its place. So a value that somebody waits for needs no memory, and moves outside the monitor. Null when none
+  /// waits.
+  struct handing {
+    turn* to = nullptr;
+    bool goes_on = false;  ///< by itself, as soon as the caller waits
+  };
+  /// A checkpoint. `plain`: to put the value there cannot wait.
+  handing hand_over(bool plain);
   /// The same without a checkpoint.
-  turn* try_hand_over() noexcept;
-  turn* try_hand_over_of_others() noexcept;
+  handing try_hand_over(bool plain) noexcept;
   static void go_on(turn& receiver) noexcept;
   /// `done`: the item is the channel's. `full_or_empty`: the time was up. After hand_over().
   outcome send_item(channel_item& item, deadline until);
   outcome try_send_item(channel_item& item) noexcept;
   /// `done`: the value is in t.item, or if that is null in its place. A checkpoint.
+  outcome receive(turn& t) {
+    if (const departure away = begin_to_receive(t); away.to) {
+      away.take();
+      has_waited(t);
+    }
+    return t.how;
+  }
   outcome receive(turn& t, deadline until);
   outcome try_receive_item(channel_item*& item) noexcept;
   /// close(), and takes all that it holds out, for the caller to destroy.
@@ -128,7 +140,23 @@ class channel_core : private monitor {
   [[nodiscard]] bool looks(word what) const noexcept { return look() & what; }
   void remark() noexcept;
   turn* pick_receiver() noexcept;
-  bool enter_to_link(turn& t) noexcept;
+  void is_to_receive(turn& r) noexcept;
+  handing hand_over_in_line(bool plain) noexcept;
+  handing hand_over_of_others() noexcept;
+  handing hand_over_of_others_now() noexcept;
+  handing hand_over_inside() noexcept;
+  handing hand_over_after_checkpoint(bool plain);
+  static handing settled(handing h) noexcept;
+  departure begin_to_receive(turn& t);
+  departure received_inside(agent& me, turn& t);
+  departure received_from_outside(agent& me, turn& t);
+  departure received_slowly(agent& me, turn& t);
+  departure is_back_already(turn& t);
+  void has_waited(turn& t) {
+    if (t.who.end() != wake_reason::woken) [[unlikely]]
+      give_up_receiving(t);
+  }
+  [[noreturn]] void give_up_receiving(turn& t);
   outcome put(channel_item& item) noexcept;
   outcome take(channel_item*& item) noexcept;
   outcome take_unmarked(channel_item*& item) noexcept;
@@ -137,7 +165,7 @@ class channel_core : private monitor {
   void answer(turn& t, outcome how) noexcept;
   [[nodiscard]] static bool somebody_else_in(const wait_list& list, const turn& t) noexcept;
   [[nodiscard]] turn* first_of(wait_list& list) noexcept;
-  [[nodiscard]] turn* first_after(wait_entry& dead, wait_list& list) noexcept;
+  [[nodiscard]] turn* first_from(wait_entry& oldest, wait_list& list) noexcept;
   void drop(wait_entry& e) noexcept;
   void hand(turn& receiver, channel_item& item) noexcept;
   void end() noexcept;
@@ -154,6 +182,7 @@ class channel_core : private monitor {
   const std::size_t capacity_;
   const channel_order order_;
   goes_before* const before_;
+  const word room_in_itself_;  ///< the mark, while it is empty
   // Inside only, but size_, closed_ and awaited_, which anybody may read.
   std::atomic<std::size_t> size_{0};
   std::atomic<bool> closed_{false};
@@ -288,7 +317,7 @@ class channel : public detail::channel_core {
 
   /// Like send(), until a point in time or for a time at most. False when the time was up; `v` is still yours.
   [[nodiscard]] bool send_until(T&& v, deadline until) {
-    if (turn* const receiver = hand_over()) return handed(std::move(v), *receiver);
+    if (const handing h = hand_over(plain); h.to) return handed(std::move(v), h);
     holder item(std::move(v));
     return sent(item, send_item(*item.get(), until));
   }
@@ -305,7 +334,7 @@ class channel : public detail::channel_core {
   /// Like send(), but never waits, and is no checkpoint. False when it is full; `v` is still yours.
   /// (Where another thread uses the channel at the same moment it may suspend for that.)
   [[nodiscard]] bool try_send(T&& v) {
-    if (turn* const receiver = try_hand_over()) return handed(std::move(v), *receiver);
+    if (const handing h = try_hand_over(plain); h.to) return handed(std::move(v), h);
     holder item(std::move(v));
     return sent(item, try_send_item(*item.get()));
   }
@@ -320,7 +349,7 @@ class channel : public detail::channel_core {
   /// Throws:   channel_closed once the channel is closed and drained; bad_wait; wait_in_algorithm.
   T recv() {
     detail::channel_place<T> place;
-    if (receive(place, {}) == outcome::closed) throw channel_closed();
+    if (receive(place) == outcome::closed) throw channel_closed();
     return place.take();
   }
 
@@ -376,14 +405,15 @@ class channel : public detail::channel_core {
     item.release();
     return true;
   }
-  static bool handed(T&& v, turn& receiver) noexcept {
-    std::construct_at(static_cast<T*>(receiver.place), std::move(v));
-    go_on(receiver);
+  static constexpr bool plain = std::is_trivially_move_constructible_v<T>;
+  static bool handed(T&& v, handing h) noexcept {
+    std::construct_at(static_cast<T*>(h.to->place), std::move(v));
+    if (!h.goes_on) go_on(*h.to);
     return true;
   }
   std::optional<T> received(bool throws, deadline until) {
     detail::channel_place<T> place;
-    const outcome how = receive(place, until);
+    const outcome how = until.is_never() ? receive(place) : receive(place, until);
     if (how == outcome::done) return place.take();
     if (how == outcome::closed && throws) throw channel_closed();
     return std::nullopt;

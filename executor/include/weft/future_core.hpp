@@ -186,6 +186,7 @@ class future_core {
     if (counts_.load(std::memory_order_acquire) == n || counts_.fetch_sub(n, std::memory_order_acq_rel) == n) end();
   }
   void end() noexcept;
+  void end_error() noexcept;
   static void fire_all(wait_node* newest) noexcept;
   bool wait_for_it(agent& who, deadline until, bool deaf);
   bool wait_owned_slowly(deadline until);

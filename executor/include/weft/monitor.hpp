@@ -31,9 +31,12 @@ namespace weft::detail {
 class monitor;
 
 /// Something to be done inside. It lies with whoever asks, until it is carried out.
+///
+/// What has no initial value, here and in a wait_entry, is written before it is read: many entries end without the most
+/// of it, and to clear it is a good part of what they cost.
 struct alignas(16) request {
-  void (*carry_out)(request&) noexcept = nullptr;
-  request* next_request = nullptr;
+  void (*carry_out)(request&) noexcept;  ///< whoever asks sets it
+  request* next_request;                 ///< set where it is left
 };
 
 /// A request that an agent waits for; on its frame.
@@ -41,7 +44,7 @@ struct alignas(16) request {
 /// Who may touch what: the agent until the request is made, whoever is inside the monitor from then on, and the agent
 /// again once it is woken, or has retracted it.
 struct wait_entry : request {
-  monitor* where = nullptr;
+  monitor* where;  ///< set, with `who`, when the wait begins
   waker who;
   bool shared = false;     ///< its wait may be ended by others at the same time (select)
   bool by_itself = false;  ///< carried out by the agent that waits
@@ -49,8 +52,8 @@ struct wait_entry : request {
   enum stay : std::uint8_t { staying, leaving, dropped };
   std::atomic<stay> stays{staying};  ///< who comes first: its agent, to take it out, or who finds that its wait is over
   class wait_list* in = nullptr;
-  wait_entry* next = nullptr;
-  wait_entry* previous = nullptr;
+  wait_entry* next;  ///< these two set by the list
+  wait_entry* previous;
 
   /// Decides its wait. False when that has ended otherwise: then it is to get nothing.
   [[nodiscard]] bool claim() noexcept { return shared ? who.claim() : who.claim_alone(); }
@@ -153,17 +156,24 @@ class monitor {
   }
   /// The same, where it is the calling loop's own and the loop is inside nothing else. Never true off the loops:
   /// threads outside share a gate, in which nobody may be seen, and which is nobody's home.
-  [[nodiscard]] bool enter_own() noexcept { return enter_own(*tl_gate); }
-  /// g: the calling thread's.
-  [[nodiscard, gnu::always_inline]] bool enter_own(gate& g) noexcept {
-    if (home_.load(std::memory_order_relaxed) != &g || g.inside.load(std::memory_order_relaxed)) return false;
+  [[nodiscard]] bool enter_own() noexcept {
+    gate& g = *tl_gate;
+    if (!is_at_home(g)) return false;
+    if (goes_in(g)) return true;
+    leave_gate(g);
+    return false;
+  }
+  // Its halves, for who must not have a call in the way. g: the calling thread's.
+  /// True when the caller may call goes_in().
+  [[nodiscard, gnu::always_inline]] bool is_at_home(const gate& g) const noexcept {
+    return home_.load(std::memory_order_relaxed) == &g && !g.inside.load(std::memory_order_relaxed);
+  }
+  /// True when the caller is inside now. Else leave_gate(g) must follow, at once.
+  [[nodiscard, gnu::always_inline]] bool goes_in(gate& g) noexcept {
     // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word.
     g.inside.store(this, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (is_own(word_.load(std::memory_order_acquire))) [[likely]]
-      return true;
-    leave_gate(g);
-    return false;
+    return word_.load(std::memory_order_acquire) == (occupied | own);
   }
   /// The same; if it is occupied, leaves r there.
   [[nodiscard]] bool enter_or_leave(request& r) noexcept;
@@ -187,10 +197,16 @@ class monitor {
 
   /// The same after enter_own(), where nobody was woken; m are the marks from now on. True, so that it can be the last
   /// call of who says true.
-  [[gnu::always_inline]] bool leave_as_own(gate& g, word m) noexcept {
+  [[gnu::always_inline]] bool leave_as_own(gate& g, word m) noexcept { return out_of_own(g, m) || release_owed(); }
+  /// False when release_owed() must follow, at once.
+  [[gnu::always_inline]] [[nodiscard]] bool out_of_own(gate& g, word m) noexcept {
     marks_ = m;
     shown_.store(m, std::memory_order_release);
-    return leave_gate(g);
+    return !leaves_debts(g);
+  }
+  static bool release_owed() noexcept;
+  static void leave_gate(gate& g) noexcept {
+    if (leaves_debts(g)) release_owed();
   }
 
   /// Carries r out, or leaves it. r must last until it was carried out.
@@ -322,14 +338,11 @@ class monitor {
     }
     return true;
   }
-  [[gnu::always_inline]] static bool leave_gate(gate& g) noexcept {
+  [[gnu::always_inline]] static bool leaves_debts(gate& g) noexcept {
     g.inside.store(nullptr, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    if (g.owed.load(std::memory_order_relaxed)) [[unlikely]]
-      return release_owed(g);
-    return true;
+    return __builtin_expect(g.owed.load(std::memory_order_relaxed) != nullptr, 0);
   }
-  static bool release_owed(gate& g) noexcept;
   static void resume_all(wait_entry* newest) noexcept;
   [[nodiscard]] bool take_over() noexcept;
   void is_nobodys() noexcept;

@@ -93,7 +93,9 @@ class mutex : private detail::monitor {
   void give_to(entry& e) noexcept;
   void pass_on() noexcept;
   bool try_lock_of_others() noexcept;
+  bool try_lock_of_others_now() noexcept;
   void unlock_of_others() noexcept;
+  void unlock_of_others_now() noexcept;
   void unlock_inside(detail::agent& me) noexcept;
   void take_note() noexcept;
   bool comes_again() noexcept;
@@ -117,7 +119,7 @@ class mutex : private detail::monitor {
   bool used_ = false;
   bool several_ = false;
   const detail::loop_core* users_ = nullptr;
-  release unlocking_;
+  release unlocking_{};
 };
 
 }  // namespace weft

@@ -52,8 +52,8 @@ struct select_access {
   /// Gives the value to a receiver that waits, if one does.
   template <class T, class Order>
   static bool hand_over(channel<T, Order>& c, T&& value) noexcept {
-    turn* const receiver = c.try_hand_over();
-    return receiver && channel<T, Order>::handed(std::move(value), *receiver);
+    const auto h = c.try_hand_over(c.plain);
+    return h.to && c.handed(std::move(value), h);
   }
   static outcome try_send(channel_core& c, channel_item& item) noexcept;
   static outcome try_receive(channel_core& c, channel_item*& item) noexcept;

@@ -4,8 +4,15 @@
 #include <chrono>
 
 #include "weft/deadline.hpp"
+#include "weft/departure.hpp"
 
 namespace weft {
+
+namespace detail {
+/// The halves of yield(), before the jump and after it; the first does it all where there is none.
+[[nodiscard]] departure begin_to_yield();
+void has_yielded();
+}  // namespace detail
 
 /// Waits until `when`.
 ///
@@ -30,6 +37,11 @@ void sleep_for(std::chrono::duration<Rep, Period> duration) {
 /// Ordering: the caller goes behind whoever is ready now.
 /// Throws:   bad_wait on a loop's own stack. In a oneTBB algorithm that the fiber called itself: wait_in_algorithm in
 ///           debug builds; else the program ends with a message.
-void yield();
+inline void yield() {
+  if (const detail::departure away = detail::begin_to_yield(); away.to) {
+    away.take();
+    detail::has_yielded();
+  }
+}
 
 }  // namespace weft

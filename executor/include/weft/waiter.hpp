@@ -32,6 +32,7 @@ enum class wake_reason : std::uint8_t { woken = 2, timed_out = 3, cancelled = 4 
 namespace detail {
 
 class cancel_watch;
+class channel_core;
 class fiber_wait;
 class loop_core;
 class scope;
@@ -87,9 +88,21 @@ struct agent : runnable {
   std::atomic<const void*> target{nullptr};
   std::atomic<std::uint64_t> target_task{0};
 
+  /// It has been resumed.
+  [[gnu::always_inline]] wake_reason came_back() noexcept {
+    cancellable.store(false, std::memory_order_release);
+    return static_cast<wake_reason>(word.load(std::memory_order_acquire) & state_mask);
+  }
+  /// Its wait `w` ends.
+  [[gnu::always_inline]] void take_back(std::uint64_t w) noexcept {
+    waits_for.store(wait_kind::none, std::memory_order_release);
+    word.store(w & ~std::uint64_t{state_mask}, std::memory_order_release);
+  }
+
   void hold(const void* lock) noexcept {
     const std::uint32_t before = locks++;
-    if (before < held.size()) held[before].store(lock, std::memory_order_relaxed);
+    if (before < held.size()) [[likely]]
+      held[before].store(lock, std::memory_order_relaxed);
   }
   /// True when it was the last that it took, and is noted; then it is given up.
   bool gives_up_last(const void* lock) noexcept {
@@ -155,6 +168,14 @@ class waker {
  private:
   friend class waiter;
   friend class detail::fiber_wait;
+  friend class detail::channel_core;
+  /// By the waiter itself, once it has been resumed, where there is no class waiter: ends the wait, and says how it
+  /// ended.
+  wake_reason end() const noexcept {
+    const wake_reason how = who_->came_back();
+    who_->take_back(word_);
+    return how;
+  }
   waker(detail::agent* who, std::uint64_t word) noexcept : who_(who), word_(word) {}
   detail::agent* who_ = nullptr;
   std::uint64_t word_ = 0;
@@ -188,12 +209,6 @@ class waiter {
   wake_reason suspend_shielded(deadline until = {});
 
  private:
-  wake_reason park(deadline until, bool deaf);
-  wake_reason park_untimed() noexcept;
-  wake_reason park_timed(deadline until, bool deaf);
-  wake_reason park_off_loops(deadline until, bool deaf);
-  [[nodiscard]] wake_reason reason() const noexcept;
-
   detail::agent& agent_;
   std::uint64_t word_;
 };
