@@ -31,7 +31,7 @@ class night {
   night(benchmark::State& state, std::size_t count) : state_(state), count_(count) {}
   /// When all shall wake: none before the last one sleeps.
   [[nodiscard]] std::chrono::nanoseconds length() const {
-    return std::chrono::milliseconds(200) + count_ * std::chrono::microseconds(20);
+    return std::chrono::seconds(1) + count_ * std::chrono::microseconds(20);
   }
   void fell_asleep() {
     memory_.note(count_);

@@ -1,6 +1,6 @@
 #pragma once
 // Leaving one stack for another: what a fiber is made of. On x86-64 a few instructions in line (weft/departure.hpp);
-// elsewhere, or with WEFT_FCONTEXT, Boost.Context's fcontext. No other file knows which.
+// elsewhere, or with WEFT_FCONTEXT, Boost.Context's fcontext.
 //
 // In line, because the compiler then saves what it needs and no more, and because the jump is no call: a switch that
 // returns from a function, to another fiber's caller, is mispredicted. And the floating-point environment (rounding,
@@ -50,7 +50,7 @@ context make_context(void* low, std::size_t size) noexcept {
   });
 }
 
-inline arrival jump(context to, void* data) noexcept {
+[[gnu::always_inline]] inline arrival jump(context to, void* data) noexcept {
   const auto t = boost::context::detail::jump_fcontext(to, data);
   return {t.fctx, t.data};
 }

@@ -10,6 +10,7 @@ struct eh_globals {
   unsigned int uncaught = 0;
   unsigned int unused = 0;  ///< for the alignment; copied with the others, which takes half the moves
 };
+static_assert(sizeof(void*) == 8, "elsewhere that is somebody else's");
 
 /// The state of the calling thread. Never cached over a wait of a CPU task, which may go on on another thread; so it
 /// is a function the compiler cannot see into (libstdc++ declares __cxa_get_globals `const`, which allows caching).

@@ -7,11 +7,12 @@ event::~event() {
 }
 
 void event::set() noexcept {
-  if (settled_at(mark)) return;  // and nobody is about to clear it
+  if (settled_at(mark) || set_mark_at_home(waiters_)) return;  // settled: and nobody is about to clear it
   perform_soon([this] { set_mark(waiters_); });
 }
 
 void event::clear() noexcept {
+  if (clear_mark_at_home()) return;
   perform_soon([this] { marks_ = 0; });
 }
 

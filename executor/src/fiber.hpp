@@ -57,7 +57,7 @@ class fiber {
   }
 
   // The fiber that jumped here is told where it was left. (As in departure::take(), which knows only its first word.)
-  void arrived(arrival from) noexcept {
+  [[gnu::always_inline]] void arrived(arrival from) noexcept {
     fiber& left = *static_cast<fiber*>(from.data);
     left.context_ = from.left;
     after_switch(notes_, left.notes_);

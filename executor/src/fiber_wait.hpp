@@ -1,6 +1,6 @@
 #pragma once
-// A wait of a fiber, in line: what `waiter` does, for the few callers that every task passes through. They have asked
-// already who runs here, whether it may be cancelled, and that there is no deadline.
+// A wait, in line: what `waiter` does. park() for every wait; fiber_wait for the few that every task passes through,
+// which have asked already who runs here, whether it may be cancelled, and that there is no deadline.
 
 #include <atomic>
 #include <cstddef>
@@ -27,8 +27,8 @@ bool has_changed_fp_control(const agent& a) noexcept;
   if (has_changed_fp_control(a)) throw_fp_control_changed(a);
 #endif
 }
-/// Whether that would let a fiber park.
-[[gnu::always_inline]] inline bool can_park([[maybe_unused]] const agent& fiber) {
+/// Whether that would let a fiber park. Without memory for oneTBB's first look at a thread the program ends.
+[[gnu::always_inline]] inline bool can_park([[maybe_unused]] const agent& fiber) noexcept {
 #ifndef NDEBUG
   if (has_changed_fp_control(fiber)) return false;
 #endif
@@ -64,6 +64,28 @@ constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept
   a.cancellable.store(true, std::memory_order_relaxed);
 }
 
+/// The deadline of a fiber's wait: the wait's own, or the one that its task has from its parent.
+class time_limit final : timer {
+ public:
+  time_limit(const waker& of, deadline until, bool deaf) noexcept;
+  /// Before the fiber parks. False when the wait is over already.
+  [[nodiscard]] bool begin() noexcept;
+  /// Afterwards; `how` the wait ended as far as it knows.
+  [[nodiscard]] wake_reason end(wake_reason how) noexcept;
+
+ private:
+  agent& who_;
+  const std::uint64_t word_;
+  const deadline until_;
+  const deadline inherited_;
+};
+static_assert(std::is_trivially_destructible_v<time_limit>);
+static_assert(sizeof(time_limit) == room_of_time_limit && alignof(time_limit) <= alignof(std::uint64_t));
+/// Whether a fiber's wait has one. A deadline inherited from a task that may be gone is kept by the wait itself.
+[[gnu::always_inline]] inline bool has_deadline(const agent& a, deadline until) noexcept {
+  return !until.is_never() || (a.task && !a.task->own.until().is_never());
+}
+
 class fiber_wait {
  public:
   /// After check_can_park().
@@ -83,6 +105,14 @@ class fiber_wait {
     return agent_.came_back();
   }
 
+  /// For one without a fiber_wait, that parked and has been resumed: ends it, and says how it ended.
+  static wake_reason end(const waker& w, time_limit* limit) noexcept {
+    const wake_reason how = w.who_->came_back();
+    const wake_reason why = limit ? limit->end(how) : how;
+    w.who_->take_back(w.word_);
+    return why;
+  }
+
   // The other side: waker::claim_alone() and resume(), in line for a fiber of the calling loop.
   /// False for others, too.
   [[nodiscard, gnu::always_inline]] static bool claim_near(const waker& w) noexcept {
@@ -98,36 +128,22 @@ class fiber_wait {
   [[gnu::always_inline]] static void resume_near(const waker& w) noexcept { tl_loop->ready(w.who_); }
 
  private:
+  friend class time_limit;
+  static agent& who(const waker& w) noexcept { return *w.who_; }
+  static std::uint64_t word(const waker& w) noexcept { return w.word_; }
   static bool is_near(const agent& a) noexcept { return a.home == tl_loop && a.what == agent::kind::fiber; }
 
   agent& agent_;
   const std::uint64_t word_;
 };
 
-/// The deadline of a fiber's wait: the wait's own, or the one that its task has from its parent.
-class time_limit final : timer {
- public:
-  time_limit(agent& a, std::uint64_t word, deadline until, bool deaf) noexcept;
-  /// Before the fiber parks. False when the wait is over already.
-  [[nodiscard]] bool begin() noexcept;
-  /// Afterwards; `how` the wait ended as far as it knows.
-  [[nodiscard]] wake_reason end(wake_reason how) noexcept;
-
- private:
-  agent& who_;
-  const std::uint64_t word_;
-  const deadline until_;
-  const deadline inherited_;
-};
-static_assert(std::is_trivially_destructible_v<time_limit>);
-
 /// A fiber that may be cancelled is about to park: true when it has been, and its wait is over.
 bool may_not_park(agent& a, std::uint64_t word) noexcept;
 wake_reason park_off_loops(agent& a, std::uint64_t word, deadline until, bool deaf);
 
 /// waiter::suspend() and suspend_shielded(): parks the agent, whose wait was announced. In line, and with one place to
-/// switch at, so that all waits that are alike are as many calls below their callers: the core expects the fiber that
-/// goes on to return as the one that was left would have (see departure.hpp).
+/// switch at, so that a wait with a time limit is as many calls below its caller as one without: the core expects the
+/// fiber that goes on to return as the one that was left would have (see departure.hpp).
 [[gnu::always_inline]] inline wake_reason park(agent& a, std::uint64_t word, deadline until, bool deaf) {
   if (a.what != agent::kind::fiber) [[unlikely]]
     return park_off_loops(a, word, until, deaf);
@@ -135,10 +151,10 @@ wake_reason park_off_loops(agent& a, std::uint64_t word, deadline until, bool de
     return wake_reason::cancelled;
   a.turn = 0;
   a.cancellable.store(!deaf, std::memory_order_relaxed);
-  // A deadline inherited from a task that may be gone is kept by the wait itself.
-  const bool timed = !until.is_never() || (!deaf && a.task && !a.task->own.until().is_never());
+  const bool timed = deaf ? !until.is_never() : has_deadline(a, until);
   alignas(time_limit) std::byte room[sizeof(time_limit)];
-  time_limit* const limit = timed ? ::new (static_cast<void*>(room)) time_limit(a, word, until, deaf) : nullptr;
+  time_limit* const limit =
+      timed ? ::new (static_cast<void*>(room)) time_limit(fiber_wait::handle(a, word), until, deaf) : nullptr;
   if (!limit || limit->begin()) a.home->suspend_in_line(static_cast<fiber_agent&>(a));
   const wake_reason how = a.came_back();
   return limit ? limit->end(how) : how;

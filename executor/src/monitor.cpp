@@ -126,7 +126,7 @@ void monitor::is_nobodys() noexcept {
   }
   fence_all_threads();
   // The loop is inside and will see what it owes when it leaves; or it is not, and cannot come in any more.
-  // acquire: pairs with leave_gate().
+  // acquire: pairs with leaves_debts().
   const bool inside = g.inside.load(std::memory_order_acquire) == this;
   const auto was = d->is.exchange(inside ? debt::given : debt::taken, std::memory_order_acq_rel);
   if (was == debt::home) delete d;
@@ -210,23 +210,101 @@ wake_reason monitor::wait(agent& me, wait_entry& e, wait_kind kind, deadline unt
   return how;
 }
 
-bool monitor::wait_for_mark(wait_list& list, deadline until) {
-  agent& me = checkpoint_of_caller();
-  if (look() & mark) return true;
-  struct entry : wait_entry {
-    wait_list* list = nullptr;
-  } e;
-  e.list = &list;
-  e.carry_out = [](request& r) noexcept {
-    auto& self = static_cast<entry&>(r);
-    if (!(self.where->marks_ & mark))
-      self.list->push_back(self);
-    else if (self.claim())
-      self.where->grant(self);
-  };
-  const wake_reason how = wait(me, e, wait_kind::other, until);
-  if (how == wake_reason::cancelled) throw_cancelled(me);
-  return how == wake_reason::woken;
+// --- the mark ---
+
+void monitor::carry_out_wait(request& r) noexcept {
+  auto& self = static_cast<mark_wait&>(r);
+  if (!(self.where->marks_ & mark))
+    self.list->push_back(self);
+  else if (self.claim())
+    self.where->grant(self);
+}
+
+// A fiber of the loop whose own it is needs no request: it links itself.
+[[gnu::noinline]] departure monitor::begin_to_wait(mark_wait& w, deadline until) {
+  agent* const me = tl_agent;
+  gate& here = *tl_gate;
+  if (!passes_checkpoint(me)) [[unlikely]]
+    return waited_slowly(checkpoint_slowly(), w, until);
+  if (!is_at_home(here)) return waited_slowly(*me, w, until);
+  if (!goes_in(here)) [[unlikely]]
+    return waited_from_outside(*me, w, until);
+  if (marks_ & mark) {
+    w.granted = true;
+    leave_as_own(here, marks_);
+    return {};
+  }
+  if (!can_park(*me)) [[unlikely]]
+    return waited_from_outside(*me, w, until);
+  w.where = this;
+  w.who = fiber_wait::handle(*me, announce(*me, wait_kind::other, this, 0));
+  w.list->push_back(w);
+  leave_as_own(here, marks_);
+  is_about_to_park(*me);
+  if (has_deadline(*me, until)) {
+    w.limit = ::new (static_cast<void*>(w.room)) time_limit(w.who, until, false);
+    if (!w.limit->begin()) return is_back_already(w);
+  }
+  return me->home->depart(static_cast<fiber_agent&>(*me), [&] { return is_back_already(w); });
+}
+
+void monitor::has_waited(mark_wait& w) {
+  const wake_reason how = fiber_wait::end(w.who, w.limit);
+  if (how == wake_reason::woken) [[likely]]
+    return;
+  retract(w);
+  if (how == wake_reason::cancelled) throw_cancelled(waiting_agent());
+}
+
+[[gnu::noinline]] departure monitor::is_back_already(mark_wait& w) {
+  has_waited(w);
+  return {};
+}
+
+// In the gate, where nothing has been done.
+[[gnu::noinline]] departure monitor::waited_from_outside(agent& me, mark_wait& w, deadline until) {
+  leave_gate(*tl_gate);
+  return waited_slowly(me, w, until);
+}
+
+[[gnu::noinline]] departure monitor::waited_slowly(agent& me, mark_wait& w, deadline until) {
+  if (look() & mark) {
+    w.granted = true;
+    return {};
+  }
+  w.carry_out = &carry_out_wait;
+  if (wait(me, w, wait_kind::other, until) == wake_reason::cancelled) throw_cancelled(me);
+  return {};
+}
+
+bool monitor::set_mark_at_home(wait_list& list) noexcept {
+  gate& here = *tl_gate;
+  if (!is_at_home(here)) return false;
+  if (!goes_in(here)) [[unlikely]] {
+    leave_gate(here);
+    return false;
+  }
+  while (wait_entry* const e = list.front()) {
+    if (!fiber_wait::claim_near(e->who)) [[unlikely]] {
+      set_mark(list);
+      leave();
+      return true;
+    }
+    (void)list.pop_front();
+    e->granted = true;
+    fiber_wait::resume_near(e->who);
+  }
+  return leave_as_own(here, mark);
+}
+
+bool monitor::clear_mark_at_home() noexcept {
+  gate& here = *tl_gate;
+  if (!is_at_home(here)) return false;
+  if (!goes_in(here)) [[unlikely]] {
+    leave_gate(here);
+    return false;
+  }
+  return leave_as_own(here, 0);
 }
 
 bool monitor::begin(wait_entry& e) noexcept {

@@ -86,7 +86,10 @@ struct stack_notes {
   }
 };
 
-inline void before_switch([[maybe_unused]] stack_notes& from, [[maybe_unused]] stack_notes& to) noexcept {
+// In line, whatever else is in a translation unit: TSan keeps a stack of calls for each fiber, and would find the call
+// on one and its end on another.
+[[gnu::always_inline]] inline void before_switch([[maybe_unused]] stack_notes& from,
+                                                 [[maybe_unused]] stack_notes& to) noexcept {
 #if defined(WEFT_ASAN)
   __sanitizer_start_switch_fiber(&from.fake, to.bottom, to.size);
 #endif
@@ -100,7 +103,8 @@ inline void before_switch([[maybe_unused]] stack_notes& from, [[maybe_unused]] s
 }
 
 /// On the stack that was switched to. `me` is it, `from` is the one that was left.
-inline void after_switch([[maybe_unused]] stack_notes& me, [[maybe_unused]] stack_notes& from) noexcept {
+[[gnu::always_inline]] inline void after_switch([[maybe_unused]] stack_notes& me,
+                                                [[maybe_unused]] stack_notes& from) noexcept {
 #if defined(WEFT_ASAN)
   const void* bottom = nullptr;
   std::size_t size = 0;

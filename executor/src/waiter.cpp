@@ -253,8 +253,11 @@ bool may_not_park(agent& a, std::uint64_t word) noexcept {
   return cancelled_before_parking(a) && decide_own(a, word, wake_reason::cancelled);
 }
 
-time_limit::time_limit(agent& a, std::uint64_t word, deadline until, bool deaf) noexcept
-    : who_(a), word_(word), until_(until), inherited_(deaf || !a.task ? deadline::never() : inherited_deadline(a)) {
+time_limit::time_limit(const waker& of, deadline until, bool deaf) noexcept
+    : who_(fiber_wait::who(of)),
+      word_(fiber_wait::word(of)),
+      until_(until),
+      inherited_(deaf || !who_.task ? deadline::never() : inherited_deadline(who_)) {
   expired = [](timer& t) noexcept {
     const auto& self = static_cast<time_limit&>(t);
     decide(self.who_, self.word_, wake_reason::timed_out);

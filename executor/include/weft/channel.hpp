@@ -102,12 +102,12 @@ class channel_core : private monitor {
   }
   ~channel_core() = default;
 
-  /// A receiver that waits, and is the caller's now: it stays as it is until go_on(), and by then has got its value, in
-  /// its place. So a value that somebody waits for needs no memory, and moves outside the monitor. Null when none
-  /// waits.
+  /// A receiver that waits, and is the caller's now, to put its value into its place: so a value that somebody waits
+  /// for needs no memory, and moves outside the monitor. It stays as it is until go_on(); if it goes on by itself,
+  /// until the caller next waits. Null when none waits.
   struct handing {
     turn* to = nullptr;
-    bool goes_on = false;  ///< by itself, as soon as the caller waits
+    bool goes_on = false;  ///< by itself, without go_on()
   };
   /// A checkpoint. `plain`: to put the value there cannot wait.
   handing hand_over(bool plain);

@@ -31,25 +31,26 @@ arrival jump(context to, void* data) noexcept;
 
 // An arrival is passed in rdi and rsi, as to a function (System V ABI, AMD64, 3.2.3): so a new computation is jumped to
 // like any other.
+// (The clobbers are those of the file's target: not to be inlined into a function with a wider target of its own.)
 [[gnu::always_inline]] inline arrival jump(context to, void* data) noexcept {
-  asm volatile(
+  asm volatile(  // {AT&T|Intel}, as the program's options say
 #if !defined(WEFT_NO_RED_ZONE)
-      "lea -128(%%rsp), %%rsp\n\t"  // the red zone is the compiler's
+      "lea {-128(%%rsp), %%rsp|rsp, [rsp - 128]}\n\t"  // the red zone is the compiler's
 #endif
-      "lea 1f(%%rip), %%rax\n\t"
-      "push %%rax\n\t"
-      "push %%rbp\n\t"  // these two may be frame and base pointer, which cannot be clobbered
-      "push %%rbx\n\t"
-      "mov %%rsp, %%rax\n\t"
-      "mov %%rdi, %%rsp\n\t"
-      "mov %%rax, %%rdi\n\t"
-      "pop %%rbx\n\t"
-      "pop %%rbp\n\t"
-      "pop %%rax\n\t"
-      "jmp *%%rax\n"
+      "lea {1f(%%rip), %%rax|rax, 1f[rip]}\n\t"
+      "push {%%rax|rax}\n\t"
+      "push {%%rbp|rbp}\n\t"  // these two may be frame and base pointer, which cannot be clobbered
+      "push {%%rbx|rbx}\n\t"
+      "mov {%%rsp, %%rax|rax, rsp}\n\t"
+      "mov {%%rdi, %%rsp|rsp, rdi}\n\t"
+      "mov {%%rax, %%rdi|rdi, rax}\n\t"
+      "pop {%%rbx|rbx}\n\t"
+      "pop {%%rbp|rbp}\n\t"
+      "pop {%%rax|rax}\n\t"
+      "jmp {*%%rax|rax}\n"
       "1:\n\t"
 #if !defined(WEFT_NO_RED_ZONE)
-      "lea 128(%%rsp), %%rsp"
+      "lea {128(%%rsp), %%rsp|rsp, [rsp + 128]}"
 #endif
       : "+D"(to), "+S"(data)
       :
@@ -57,7 +58,10 @@ arrival jump(context to, void* data) noexcept;
         "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
 #if defined(__AVX512F__)
         "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
-        "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3", "k4", "k5", "k6", "k7",
+        "xmm28", "xmm29", "xmm30", "xmm31", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7",
+#endif
+#if defined(__APX_F__)
+        "r16", "r17", "r18", "r19", "r20", "r21", "r22", "r23", "r24", "r25", "r26", "r27", "r28", "r29", "r30", "r31",
 #endif
         "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "cc", "memory");
   return {to, data};

@@ -10,12 +10,13 @@
 // One that a single loop uses again and again becomes that loop's own: the loop then enters and leaves with plain loads
 // and stores. Whoever else comes takes that away first, for the price of a membarrier(2), and becomes who is inside, or
 // finds the loop inside, which then goes on as anybody who is. (Biased locking, after Russell and Detlefs, 2006, with
-// the asymmetric fence of Dice, Huang and Yang, 2001.) Model: tests/model/bias.pml.
+// the asymmetric fence of Dice, Huang and Yang, 2001.) Models: tests/model/bias.pml, tests/model/rehome.pml.
 //
 // Inside, no user code runs, and agents are woken only after leaving: from then on whoever was woken may destroy the
 // primitive, for leaving is the last that is done to it.
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <new>
 #include <thread>
@@ -23,6 +24,7 @@
 #include <utility>
 
 #include "weft/deadline.hpp"
+#include "weft/departure.hpp"
 #include "weft/gate.hpp"
 #include "weft/waiter.hpp"
 
@@ -170,10 +172,12 @@ class monitor {
   }
   /// True when the caller is inside now. Else leave_gate(g) must follow, at once.
   [[nodiscard, gnu::always_inline]] bool goes_in(gate& g) noexcept {
-    // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word.
+    // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word. And then
+    // whose own it is: since is_at_home() it may have been taken away and become another's, if this thread was
+    // preempted. acquire: pairs with leave_slowly(), before which home_ was written. Model: tests/model/rehome.pml.
     g.inside.store(this, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    return word_.load(std::memory_order_acquire) == (occupied | own);
+    return word_.load(std::memory_order_acquire) == (occupied | own) && home_.load(std::memory_order_relaxed) == &g;
   }
   /// The same; if it is occupied, leaves r there.
   [[nodiscard]] bool enter_or_leave(request& r) noexcept;
@@ -260,7 +264,19 @@ class monitor {
   wake_reason wait(agent& me, wait_entry& e, wait_kind kind, deadline until = {}, bool deaf = false,
                    void (*before)(void*) = nullptr, void* argument = nullptr);
   /// Waits in `list` until the mark is set. False when the time was up first. A checkpoint; throws cancelled.
-  bool wait_for_mark(wait_list& list, deadline until);
+  bool wait_for_mark(wait_list& list, deadline until) {
+    mark_wait w;
+    w.list = &list;
+    if (const departure away = begin_to_wait(w, until); away.to) {
+      away.take();
+      has_waited(w);
+    }
+    return w.granted;
+  }
+  /// Sets the mark and lets all in `list` through, or takes it away, where this is the calling loop's own. False where
+  /// it is not; then nothing has been done.
+  [[nodiscard]] bool set_mark_at_home(wait_list& list) noexcept;
+  [[nodiscard]] bool clear_mark_at_home() noexcept;
   /// The first half of wait(), for an entry whose wait was announced: true when it was granted at once.
   [[nodiscard]] bool begin(wait_entry& e) noexcept;
   /// Takes e out of its list after a wait that ended otherwise.
@@ -303,6 +319,19 @@ class monitor {
 
  private:
   friend struct select_access;
+  /// A wait for the mark; on a frame.
+  struct mark_wait : wait_entry {
+    wait_list* list;
+    time_limit* limit = nullptr;
+    alignas(std::uint64_t) std::byte room[room_of_time_limit];  ///< for that
+  };
+  departure begin_to_wait(mark_wait& w, deadline until);
+  void has_waited(mark_wait& w);
+  departure is_back_already(mark_wait& w);
+  departure waited_slowly(agent& me, mark_wait& w, deadline until);
+  departure waited_from_outside(agent& me, mark_wait& w, deadline until);
+  static void carry_out_wait(request& r) noexcept;
+
   static constexpr word occupied = 1;
   static constexpr word marks = mark | second_mark;
   static constexpr word own = 8;

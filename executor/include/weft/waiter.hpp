@@ -37,6 +37,9 @@ class fiber_wait;
 class loop_core;
 class scope;
 class task_core;
+class time_limit;
+/// How large that is.
+inline constexpr std::size_t room_of_time_limit = 48;
 struct context_values;
 
 /// Who can wait. A fiber's and a CPU task's lies in the control block of its stack; a thread's is never freed.
