@@ -29,7 +29,11 @@ def listening_sockets(process):
     pidfd = call(PIDFD_OPEN, process.pid, 0)
     try:
         for name in os.listdir(f"/proc/{process.pid}/fd"):
-            if not os.readlink(f"/proc/{process.pid}/fd/{name}").startswith("socket:"):
+            try:
+                what = os.readlink(f"/proc/{process.pid}/fd/{name}")
+            except FileNotFoundError:  # closed since it was listed
+                continue
+            if not what.startswith("socket:"):
                 continue
             copy = socket.socket(fileno=call(PIDFD_GETFD, pidfd, int(name), 0))
             if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
