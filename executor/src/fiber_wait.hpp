@@ -59,9 +59,9 @@ constexpr std::uint64_t decided(std::uint64_t word, wake_reason reason) noexcept
   return true;
 }
 
-[[gnu::always_inline]] inline void is_about_to_park(agent& a) noexcept {
+[[gnu::always_inline]] inline void is_about_to_park(agent& a, bool deaf = false) noexcept {
   a.turn = 0;
-  a.cancellable.store(true, std::memory_order_relaxed);
+  a.cancellable.store(!deaf, std::memory_order_relaxed);
 }
 
 /// The deadline of a fiber's wait: the wait's own, or the one that its task has from its parent.
@@ -128,9 +128,6 @@ class fiber_wait {
   [[gnu::always_inline]] static void resume_near(const waker& w) noexcept { tl_loop->ready(w.who_); }
 
  private:
-  friend class time_limit;
-  static agent& who(const waker& w) noexcept { return *w.who_; }
-  static std::uint64_t word(const waker& w) noexcept { return w.word_; }
   static bool is_near(const agent& a) noexcept { return a.home == tl_loop && a.what == agent::kind::fiber; }
 
   agent& agent_;
@@ -149,8 +146,7 @@ wake_reason park_off_loops(agent& a, std::uint64_t word, deadline until, bool de
     return park_off_loops(a, word, until, deaf);
   if (!deaf && a.hint.load(std::memory_order_relaxed) && may_not_park(a, word)) [[unlikely]]
     return wake_reason::cancelled;
-  a.turn = 0;
-  a.cancellable.store(!deaf, std::memory_order_relaxed);
+  is_about_to_park(a, deaf);
   const bool timed = deaf ? !until.is_never() : has_deadline(a, until);
   alignas(time_limit) std::byte room[sizeof(time_limit)];
   time_limit* const limit =

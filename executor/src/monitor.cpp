@@ -278,12 +278,7 @@ void monitor::has_waited(mark_wait& w) {
 }
 
 bool monitor::set_mark_at_home(wait_list& list) noexcept {
-  gate& here = *tl_gate;
-  if (!is_at_home(here)) return false;
-  if (!goes_in(here)) [[unlikely]] {
-    leave_gate(here);
-    return false;
-  }
+  if (!enter_own()) return false;
   while (wait_entry* const e = list.front()) {
     if (!fiber_wait::claim_near(e->who)) [[unlikely]] {
       set_mark(list);
@@ -294,17 +289,12 @@ bool monitor::set_mark_at_home(wait_list& list) noexcept {
     e->granted = true;
     fiber_wait::resume_near(e->who);
   }
-  return leave_as_own(here, mark);
+  return leave_as_own(*tl_gate, mark);
 }
 
 bool monitor::clear_mark_at_home() noexcept {
-  gate& here = *tl_gate;
-  if (!is_at_home(here)) return false;
-  if (!goes_in(here)) [[unlikely]] {
-    leave_gate(here);
-    return false;
-  }
-  return leave_as_own(here, 0);
+  if (!enter_own()) return false;
+  return leave_as_own(*tl_gate, 0);
 }
 
 bool monitor::begin(wait_entry& e) noexcept {

@@ -254,8 +254,8 @@ bool may_not_park(agent& a, std::uint64_t word) noexcept {
 }
 
 time_limit::time_limit(const waker& of, deadline until, bool deaf) noexcept
-    : who_(fiber_wait::who(of)),
-      word_(fiber_wait::word(of)),
+    : who_(*of.who_),
+      word_(of.word_),
       until_(until),
       inherited_(deaf || !who_.task ? deadline::never() : inherited_deadline(who_)) {
   expired = [](timer& t) noexcept {

@@ -172,6 +172,7 @@ class waker {
   friend class waiter;
   friend class detail::fiber_wait;
   friend class detail::channel_core;
+  friend class detail::time_limit;
   /// By the waiter itself, once it has been resumed, where there is no class waiter: ends the wait, and says how it
   /// ended.
   wake_reason end() const noexcept {

@@ -1,4 +1,4 @@
-#include "weft/channel.hpp"
+#include "weft/channel_core.hpp"
 
 #include <stdexcept>
 
@@ -263,7 +263,7 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
   if (!goes_in(here)) [[unlikely]]
     return received_from_outside(*me, t);
   if (marks_ & something) return received_inside(*me, t);
-  if ((me->task && !me->task->own.until().is_never()) || !can_park(*me)) [[unlikely]]
+  if (has_deadline(*me, {}) || !can_park(*me)) [[unlikely]]
     return received_from_outside(*me, t);
   t.where = this;
   t.who = fiber_wait::handle(*me, announce(*me, wait_kind::channel, this, 0));
