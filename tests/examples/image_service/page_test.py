@@ -97,12 +97,16 @@ class Page(unittest.TestCase):
     def states(self):
         return [item.get_attribute("data-state") for item in self.all("#uploads li")]
 
+    def names(self):
+        """As far as they are seen: a new card fades in, and is "" at first."""
+        return sorted(name.text for name in self.all("#gallery b"))
+
     def test_uploads_come_into_the_gallery(self):
         self.assertEqual(self.text("#none"), "Nothing here yet.")
         self.upload(("meadow.jpg", pictures.jpeg(2000, 1500, seed=5)), ("sea.png", pictures.png(seed=6)))
         eventually(lambda: self.states() == ["done", "done"], "both uploads")
         eventually(lambda: len(self.all("#gallery button")) == 2, "both pictures")
-        self.assertEqual({b.text for b in self.all("#gallery b")}, {"meadow.jpg", "sea.png"})
+        eventually(lambda: self.names() == ["meadow.jpg", "sea.png"], "both names")
         # The browser has decoded them.
         eventually(lambda: self.browser.execute_script(
             "return [...document.querySelectorAll('#gallery img')].every(i => i.complete && i.naturalWidth === 320)"),
@@ -128,7 +132,7 @@ class Page(unittest.TestCase):
                   new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
             """, list(pictures.png(64, 48)))
         eventually(lambda: self.states() == ["done"], "the upload")
-        self.assertEqual(self.text("#gallery b"), "dropped.png")
+        eventually(lambda: self.names() == ["dropped.png"], "its name")
 
     def test_progress_is_shown(self):
         # At 4 MB/s each second is some steps of the bar.
