@@ -85,9 +85,10 @@ channel_item* channel_core::take_all() noexcept {
 void channel_core::remark() noexcept {
   const bool ended = closed_.load(std::memory_order_relaxed);
   awaited_.store(!receivers_.empty(), std::memory_order_relaxed);
-  marks_ = 0;
-  if (ended || size() > 0 || !senders_.empty()) marks_ |= something;
-  if (ended || size() < capacity_ || !receivers_.empty()) marks_ |= room;
+  word m = 0;
+  if (ended || size() > 0 || !senders_.empty()) m |= something;
+  if (ended || size() < capacity_ || !receivers_.empty()) m |= room;
+  set_marks(m);
 }
 
 void channel_core::answer(turn& t, outcome how) noexcept {
@@ -255,23 +256,44 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
 // A fiber of the loop whose own the channel is needs no request: it links itself.
 [[gnu::noinline]] departure channel_core::begin_to_receive(turn& t) {
   agent* const me = tl_agent;
-  gate& here = *tl_gate;
   if (!passes_checkpoint(me)) [[unlikely]]
-    return received_slowly(checkpoint_slowly(), t);
-  if (!is_at_home(here)) [[unlikely]]
-    return received_slowly(*me, t);
-  if (!goes_in(here)) [[unlikely]]
-    return received_from_outside(*me, t);
-  if (marks_ & something) return received_inside(*me, t);
+    return received_after_checkpoint(t);
+  if (!is_at_home(*tl_gate)) [[unlikely]]
+    return received_slowly(t);
+  if (marks() & something) return received_at_home(t);
   if (has_deadline(*me, {}) || !can_park(*me)) [[unlikely]]
-    return received_from_outside(*me, t);
+    return received_slowly(t);
+  return link_and_depart(t);
+}
+
+// A function of its own, without calls and what must be kept over them.
+[[gnu::noinline]] departure channel_core::link_and_depart(turn& t) {
+  agent* const me = tl_agent;
+  gate& here = *tl_gate;
+  if (!goes_in(here)) [[unlikely]]
+    return received_from_outside(t);
   t.where = this;
   t.who = fiber_wait::handle(*me, announce(*me, wait_kind::channel, this, 0));
   receivers_.push_back(t);
   awaited_.store(true, std::memory_order_relaxed);
-  leave_as_own(here, room);
+  set_marks(room);
   is_about_to_park(*me);
-  return me->home->depart(static_cast<fiber_agent&>(*me), [&] { return is_back_already(t); });
+  if (leaves_debts(here)) [[unlikely]]
+    return depart_settled(t);
+  auto& f = static_cast<fiber_agent&>(*me);
+  fiber_agent* const next = f.home->next_at_hand(f);
+  if (!next) [[unlikely]]
+    return depart_slowly(t);
+  return f.home->depart_for(f, *next);
+}
+
+[[gnu::cold, gnu::noinline]] departure channel_core::depart_settled(turn& t) {
+  release_owed();
+  return depart_slowly(t);
+}
+
+[[gnu::noinline]] departure channel_core::depart_slowly(turn& t) {
+  return tl_loop->depart(static_cast<fiber_agent&>(*tl_agent), [&] { return is_back_already(t); });
 }
 
 [[gnu::noinline]] departure channel_core::is_back_already(turn& t) {
@@ -279,20 +301,27 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
   return {};
 }
 
-[[gnu::noinline]] departure channel_core::received_inside(agent& me, turn& t) {
+[[gnu::noinline]] departure channel_core::received_at_home(turn& t) {
+  if (!goes_in(*tl_gate)) [[unlikely]]
+    return received_from_outside(t);
   t.how = take(t.item);
   leave();
-  return t.how != outcome::full_or_empty ? departure() : received_slowly(me, t);
+  return t.how != outcome::full_or_empty ? departure() : received_slowly(t);
 }
 
 // In the gate, where nothing has been done.
-[[gnu::noinline]] departure channel_core::received_from_outside(agent& me, turn& t) {
+[[gnu::noinline]] departure channel_core::received_from_outside(turn& t) {
   leave_gate(*tl_gate);
-  return received_slowly(me, t);
+  return received_slowly(t);
 }
 
-[[gnu::noinline]] departure channel_core::received_slowly(agent& me, turn& t) {
-  t.how = receive_slowly(me, t, {});
+[[gnu::noinline]] departure channel_core::received_after_checkpoint(turn& t) {
+  checkpoint_slowly();
+  return received_slowly(t);
+}
+
+[[gnu::noinline]] departure channel_core::received_slowly(turn& t) {
+  t.how = receive_slowly(waiting_agent(), t, {});
   return {};
 }
 
@@ -323,9 +352,8 @@ channel_core::outcome channel_core::receive(turn& t, deadline until) {
 [[gnu::always_inline]] inline void channel_core::is_to_receive(turn& r) noexcept {
   if (receivers_.empty()) {
     awaited_.store(false, std::memory_order_relaxed);
-    marks_ = room_in_itself_;
-    if (!senders_.empty()) [[unlikely]]  // the other arm of the same select
-      marks_ |= something;
+    // There are senders when one is the other arm of the same select.
+    set_marks(senders_.empty() ? room_in_itself_ : room_in_itself_ | something);
   }
   ++undone_;
   r.granted = true;
@@ -353,7 +381,7 @@ channel_core::turn* channel_core::pick_receiver() noexcept {
   is_to_receive(*r);
   if (plain) fiber_wait::resume_near(r->who);
   const handing h{r, plain};
-  return out_of_own(here, marks_) ? h : settled(h);
+  return leaves_debts(here) ? settled(h) : h;
 }
 
 // It is being taken away.

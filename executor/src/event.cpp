@@ -13,7 +13,7 @@ void event::set() noexcept {
 
 void event::clear() noexcept {
   if (clear_mark_at_home()) return;
-  perform_soon([this] { marks_ = 0; });
+  perform_soon([this] { set_marks(0); });
 }
 
 }  // namespace weft

@@ -61,14 +61,13 @@ void monitor::leave_slowly() noexcept {
       }
       continue;
     }
-    word then = marks_;
+    word then = marks();
     if (ripe_) {
       ripe_ = false;
       if (!can_fence_all_threads()) {
         patience_ = 0;
       } else {
-        shown_.store(marks_, std::memory_order_relaxed);
-        then = occupied | own;
+        then = own_of(*user_);
       }
     }
     newest = std::exchange(woken_, nullptr);
@@ -97,14 +96,13 @@ void monitor::resume_all(wait_entry* newest) noexcept {
 
 void monitor::leave_own(gate& g) noexcept {
   wait_entry* const newest = std::exchange(woken_, nullptr);
-  shown_.store(marks_, std::memory_order_release);
   leave_gate(g);
   resume_all(newest);
 }
 
 // Inside: it is for everybody again.
 void monitor::is_nobodys() noexcept {
-  home_.store(nullptr, std::memory_order_relaxed);
+  user_ = nullptr;
   uses_ = 0;
   patience_ = patience_ < last_patience ? static_cast<std::uint8_t>(2 * patience_) : 0;
 }
@@ -112,14 +110,16 @@ void monitor::is_nobodys() noexcept {
 // Takes it away from the loop whose own it is. True when the caller is inside then. Else somebody else was faster, or
 // the loop is inside, which leaves as anybody does; then the word says so, and it takes requests.
 [[gnu::cold, gnu::noinline]] bool monitor::take_over() noexcept {
+  word w = word_.load(std::memory_order_relaxed);
+  if (!is_own(w)) return false;
   auto* const d = new (std::nothrow) debt{this};
-  word w = occupied | own;
-  if (!d || !word_.compare_exchange_strong(w, w | mark, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+  gate& g = *reinterpret_cast<gate*>(w & ~low_bits);
+  if (!d ||
+      !word_.compare_exchange_strong(w, occupied | own | mark, std::memory_order_acq_rel, std::memory_order_relaxed)) {
     if (!d) std::this_thread::yield();
     delete d;
     return false;
   }
-  gate& g = *home_.load(std::memory_order_relaxed);
   d->next = g.owed.load(std::memory_order_relaxed);
   // release: pairs with release_owed().
   while (!g.owed.compare_exchange_weak(d->next, d, std::memory_order_seq_cst, std::memory_order_relaxed)) {
@@ -133,7 +133,7 @@ void monitor::is_nobodys() noexcept {
   if (inside || was == debt::home) return false;
   is_nobodys();
   w = word_.load(std::memory_order_relaxed);
-  while (!word_.compare_exchange_weak(w, (w & ~low_bits) | occupied | marks_, std::memory_order_acq_rel,
+  while (!word_.compare_exchange_weak(w, (w & ~low_bits) | occupied | marks(), std::memory_order_acq_rel,
                                       std::memory_order_relaxed)) {
   }
   return true;
@@ -214,7 +214,7 @@ wake_reason monitor::wait(agent& me, wait_entry& e, wait_kind kind, deadline unt
 
 void monitor::carry_out_wait(request& r) noexcept {
   auto& self = static_cast<mark_wait&>(r);
-  if (!(self.where->marks_ & mark))
+  if (!(self.where->marks() & mark))
     self.list->push_back(self);
   else if (self.claim())
     self.where->grant(self);
@@ -223,29 +223,44 @@ void monitor::carry_out_wait(request& r) noexcept {
 // A fiber of the loop whose own it is needs no request: it links itself.
 [[gnu::noinline]] departure monitor::begin_to_wait(mark_wait& w, deadline until) {
   agent* const me = tl_agent;
-  gate& here = *tl_gate;
   if (!passes_checkpoint(me)) [[unlikely]]
-    return waited_slowly(checkpoint_slowly(), w, until);
-  if (!is_at_home(here)) return waited_slowly(*me, w, until);
+    return waited_after_checkpoint(w, until);
+  if (!is_at_home(*tl_gate) || (marks() & mark) || !can_park(*me)) return waited_slowly(w, until);
+  return link_and_depart(w, until);
+}
+
+// A function of its own, without calls and what must be kept over them.
+[[gnu::noinline]] departure monitor::link_and_depart(mark_wait& w, deadline until) {
+  agent* const me = tl_agent;
+  gate& here = *tl_gate;
   if (!goes_in(here)) [[unlikely]]
-    return waited_from_outside(*me, w, until);
-  if (marks_ & mark) {
-    w.granted = true;
-    leave_as_own(here, marks_);
-    return {};
-  }
-  if (!can_park(*me)) [[unlikely]]
-    return waited_from_outside(*me, w, until);
+    return waited_from_outside(w, until);
   w.where = this;
   w.who = fiber_wait::handle(*me, announce(*me, wait_kind::other, this, 0));
   w.list->push_back(w);
-  leave_as_own(here, marks_);
   is_about_to_park(*me);
-  if (has_deadline(*me, until)) {
-    w.limit = ::new (static_cast<void*>(w.room)) time_limit(w.who, until, false);
-    if (!w.limit->begin()) return is_back_already(w);
-  }
-  return me->home->depart(static_cast<fiber_agent&>(*me), [&] { return is_back_already(w); });
+  if (leaves_debts(here)) [[unlikely]]
+    release_owed();
+  if (has_deadline(*me, until)) return depart_in_time(w, until);
+  return depart(w);
+}
+
+[[gnu::noinline]] departure monitor::depart_in_time(mark_wait& w, deadline until) {
+  w.limit = ::new (static_cast<void*>(w.room)) time_limit(w.who, until, false);
+  if (!w.limit->begin()) return is_back_already(w);
+  return depart(w);
+}
+
+departure monitor::depart(mark_wait& w) {
+  auto& me = static_cast<fiber_agent&>(*tl_agent);
+  fiber_agent* const next = tl_loop->next_at_hand(me);
+  if (!next) [[unlikely]]
+    return depart_slowly(w);
+  return tl_loop->depart_for(me, *next);
+}
+
+[[gnu::noinline]] departure monitor::depart_slowly(mark_wait& w) {
+  return tl_loop->depart(static_cast<fiber_agent&>(*tl_agent), [&] { return is_back_already(w); });
 }
 
 void monitor::has_waited(mark_wait& w) {
@@ -262,17 +277,23 @@ void monitor::has_waited(mark_wait& w) {
 }
 
 // In the gate, where nothing has been done.
-[[gnu::noinline]] departure monitor::waited_from_outside(agent& me, mark_wait& w, deadline until) {
+[[gnu::noinline]] departure monitor::waited_from_outside(mark_wait& w, deadline until) {
   leave_gate(*tl_gate);
-  return waited_slowly(me, w, until);
+  return waited_slowly(w, until);
 }
 
-[[gnu::noinline]] departure monitor::waited_slowly(agent& me, mark_wait& w, deadline until) {
+[[gnu::noinline]] departure monitor::waited_after_checkpoint(mark_wait& w, deadline until) {
+  checkpoint_slowly();
+  return waited_slowly(w, until);
+}
+
+[[gnu::noinline]] departure monitor::waited_slowly(mark_wait& w, deadline until) {
   if (look() & mark) {
     w.granted = true;
     return {};
   }
   w.carry_out = &carry_out_wait;
+  agent& me = waiting_agent();
   if (wait(me, w, wait_kind::other, until) == wake_reason::cancelled) throw_cancelled(me);
   return {};
 }

@@ -53,7 +53,7 @@ bool mutex::try_lock() noexcept {
   if (is_at_home(here)) [[likely]] {
     if (!goes_in(here)) [[unlikely]]
       return try_lock_of_others_now();
-    const word before = marks_;
+    const word before = marks();
     if (before & locked) [[unlikely]]
       return !leave_as_own(here, before);
     agent* const me = tl_agent;
@@ -80,8 +80,8 @@ bool mutex::try_lock() noexcept {
       return true;
     }
   if (!is_own(w) || !try_enter()) return false;
-  const bool free = !(marks_ & locked);
-  marks_ |= locked;
+  const bool free = !(marks() & locked);
+  set_marks(marks() | locked);
   leave();
   if (free) take_note();
   return free;
@@ -127,10 +127,10 @@ bool mutex::comes(entry& e, deadline until) {
   const auto give_up = std::min(deadline::after(longest_overtaking), until);
   for (unsigned tries = 0;;) {
     if (!(look() & locked) && try_enter()) {
-      const bool free = !(marks_ & locked);
+      const bool free = !(marks() & locked);
       if (free) {
         arrived(e);
-        marks_ = locked | mark_of_waiters();
+        set_marks(locked | mark_of_waiters());
         owned_by(e.me);
       }
       leave();
@@ -180,11 +180,11 @@ void mutex::used_by(const detail::loop_core* home) noexcept {
 void mutex::take_or_link(entry& e) noexcept {
   arrived(e);
   used_by(is_fiber(e) ? e.me->home : nullptr);
-  if (marks_ & locked) {
+  if (marks() & locked) {
     e.overtaken ? line_of(e).push_front(e) : line_of(e).push_back(e);
-    marks_ |= mark_of_waiters();
+    set_marks(marks() | mark_of_waiters());
   } else if (e.claim()) {
-    marks_ = locked | mark_of_waiters();
+    set_marks(locked | mark_of_waiters());
     owned_by(e.me);
     grant(e);
   }
@@ -200,7 +200,7 @@ void mutex::unlock() noexcept {
   if (agent* const me = tl_agent; me && owned_by_task_of(*me) && is_at_home(here)) [[likely]] {
     if (!goes_in(here)) [[unlikely]]
       return unlock_of_others_now();
-    if (marks_ != locked || !me->gives_up_last(this)) [[unlikely]]
+    if (marks() != locked || !me->gives_up_last(this)) [[unlikely]]
       return unlock_inside(*me);
     owner_.store(nullptr, std::memory_order_relaxed);
     leave_as_own(here, 0);
@@ -259,7 +259,7 @@ bool mutex::comes_again() noexcept {
 void mutex::give_to(entry& e) noexcept {
   owned_by(e.me);
   grant(e);
-  marks_ = locked | mark_of_waiters();
+  set_marks(locked | mark_of_waiters());
 }
 
 // Inside; the holder has given it up. If one loop alone uses it, or the oldest waiter was overtaken, that one gets it;
@@ -289,7 +289,7 @@ void mutex::pass_on() noexcept {
     wake(*e);
     break;
   }
-  marks_ = mark_of_waiters();
+  set_marks(mark_of_waiters());
 }
 
 }  // namespace weft

@@ -26,12 +26,14 @@ class run_queue {
   }
 
   /// Who is the next, if any.
-  [[nodiscard]] const runnable* front() const noexcept { return head_; }
+  [[nodiscard]] runnable* front() const noexcept { return head_; }
   runnable* pop() noexcept {
     runnable* r = head_;
-    if (r) head_ = r->next;
+    if (r) pop(r);
     return r;
   }
+  /// front(), where the caller has looked.
+  void pop(runnable* front) noexcept { head_ = front->next; }
 
   /// Takes the i-th entry; i < size(). For simulation, which draws the order.
   runnable* take(std::size_t i) noexcept {

@@ -101,6 +101,10 @@ class loop_core {
   /// suspend() but for the jump; where there is to be none, with it, and then back().
   template <class Back>
   [[nodiscard]] departure depart(fiber_agent& me, Back back);
+  /// Its two halves, where the next is a fiber that just goes on: these have no calls, so who returns what they give
+  /// saves no registers. Null where it is not; then depart() must follow, at once.
+  [[nodiscard]] fiber_agent* next_at_hand(const fiber_agent& me) noexcept;
+  [[nodiscard]] departure depart_for(fiber_agent& me, fiber_agent& next) noexcept;
   /// suspend(), with the caller behind whoever is ready now.
   void yield(fiber_agent& me) noexcept;
 
@@ -178,6 +182,7 @@ class loop_core {
     tl_agent = who;
     running.store(who, std::memory_order_relaxed);
   }
+  [[nodiscard]] bool must_look(unsigned left) const noexcept;
   fiber* next_fiber(const fiber_agent& me) noexcept;
   void switch_to(fiber& from, fiber_agent& to) noexcept;
   void switch_to_loop(fiber& from) noexcept;

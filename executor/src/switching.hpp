@@ -25,11 +25,15 @@ inline fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_ag
   for (int line = 0; line < frames; ++line) __builtin_prefetch(at + 64 * line, 1);
 }
 
-[[gnu::always_inline]] inline runnable* loop_core::next() noexcept {
+// The loop must look at the world first, or at its mail: loads that stay in the cache until there is some.
+[[gnu::always_inline]] inline bool loop_core::must_look(unsigned left) const noexcept {
   // In a simulation the budget is always used up: every choice is the simulation's.
+  return left == 0 || due.load(std::memory_order_relaxed) || inbox_.has_mail();
+}
+
+[[gnu::always_inline]] inline runnable* loop_core::next() noexcept {
   const unsigned left = budget.load(std::memory_order_relaxed);
-  // The loop must look at the world first, or at its mail: a load that stays in the cache until there is some.
-  if (left == 0 || due.load(std::memory_order_relaxed) || inbox_.has_mail()) return nullptr;
+  if (must_look(left)) return nullptr;
   budget.store(left - 1, std::memory_order_relaxed);
   if (runnable* r = ready_.pop()) {
     if (const runnable* then = ready_.front()) fetch(*then);
@@ -104,6 +108,26 @@ template <class Back>
   if (to) fiber::switch_to<false>(me, *to, globals_);
 #endif
   return back();
+}
+
+[[gnu::always_inline]] inline fiber_agent* loop_core::next_at_hand([[maybe_unused]] const fiber_agent& me) noexcept {
+#if WEFT_JUMPS_IN_LINE && !defined(WEFT_ASAN) && !defined(WEFT_TSAN)
+  const unsigned left = budget.load(std::memory_order_relaxed);
+  if (must_look(left)) return nullptr;
+  runnable* const r = ready_.front();
+  if (!r || r->how != runnable::kind::resume || r == &me) return nullptr;
+  ready_.pop(r);
+  budget.store(left - 1, std::memory_order_relaxed);
+  if (r->next) fetch(*r->next);
+  return &fiber_of(r);
+#else
+  return nullptr;
+#endif
+}
+
+[[gnu::always_inline]] inline departure loop_core::depart_for(fiber_agent& me, fiber_agent& next) noexcept {
+  becomes(&next);
+  return fiber::depart(me, next, globals_);
 }
 
 }  // namespace weft::detail

@@ -363,6 +363,10 @@ namespace {
   detail::has_yielded();
   return {};
 }
+
+[[gnu::noinline]] detail::departure depart() {
+  return detail::tl_loop->depart(static_cast<detail::fiber_agent&>(*tl_agent), &is_back_already);
+}
 }  // namespace
 
 detail::departure detail::begin_to_yield() {
@@ -373,7 +377,9 @@ detail::departure detail::begin_to_yield() {
   check_can_park(*a);
 #endif
   a->home->ready(a);
-  return a->home->depart(static_cast<fiber_agent&>(*a), &is_back_already);
+  auto& f = static_cast<detail::fiber_agent&>(*a);
+  detail::fiber_agent* const next = f.home->next_at_hand(f);
+  return next ? f.home->depart_for(f, *next) : depart();
 }
 
 void detail::has_yielded() { throw_if_cancelled_now(*tl_agent); }

@@ -1,6 +1,6 @@
 /* A monitor that has become one loop's own, and is taken away from it.
  *
- * Stands for: executor/include/weft/monitor.hpp, executor/src/monitor.cpp  goes_in, out_of_own, leave_own, take_over
+ * Stands for: executor/include/weft/monitor.hpp, executor/src/monitor.cpp  goes_in, leaves_debts, leave_own, take_over
  *             executor/src/monitor.cpp                                     release_owed
  *
  * The home loop enters with plain stores and loads; the others (REVOKERS of them) take the bias away first, with

@@ -1,6 +1,6 @@
 /* A monitor that has been one loop's own, is taken away from it, and becomes another loop's own.
  *
- * Stands for: executor/include/weft/monitor.hpp, executor/src/monitor.cpp  is_at_home, goes_in, take_over, enter_at
+ * Stands for: executor/include/weft/monitor.hpp, executor/src/monitor.cpp  is_at_home, goes_in, take_over, own_of
  *             executor/src/monitor.cpp                                     release_owed
  *
  * bias.pml has one home and any number of others; here each of two loops may make it its own, once, and take it away
@@ -8,17 +8,23 @@
  * Claims: never two inside; each gets in as often as it wants to.
  *
  * Mutant:
- *   MUTANT_HOME_ONCE     whose own it is, is not read again after the word
+ *   MUTANT_WHOSE         the word says that it is a loop's own, and not whose; that is a word of its own, read before
  */
 #define THREADS 2
 #define ROUNDS 3
-#define WORD 0   /* 0 free, 1 occupied, 3 a loop's own */
-#define HOME 1   /* 0 nobody's, else 1 + the loop */
+#define WORD 0   /* 0 free, 1 occupied, OWN(t) loop t's own */
+#define HOME 1   /* MUTANT_WHOSE: 0 nobody's, else 1 + the loop */
 #define INSIDE 2 /* and 3: of each loop */
 #define OWED 4   /* and 5 */
 #define STATE 6  /* and 7 */
 #define CELLS 8
 #include "tso.h"
+
+#ifdef MUTANT_WHOSE
+#define OWN(t) 3
+#else
+#define OWN(t) (3 + (t))
+#endif
 
 #define PENDING 0
 #define TAKEN 1
@@ -41,9 +47,31 @@ inline leave() {
   if
   :: exchange(WORD, 0, w)
   :: !taken_from[me] ->
+#ifdef MUTANT_WHOSE
      store(HOME, me + 1);
-     exchange(WORD, 3, w)
+#endif
+     exchange(WORD, OWN(me), w)
   fi
+}
+
+inline nobodys() {
+#ifdef MUTANT_WHOSE
+  store(HOME, 0)
+#else
+  skip
+#endif
+}
+
+/* mine: as far as can be seen, it is the caller's own. theirs: the other loop's. */
+inline look(mine, theirs) {
+#ifdef MUTANT_WHOSE
+  load(HOME, h);
+  mine = (h == me + 1); theirs = (w == 3 && h == 2 - me);
+#else
+  load(WORD, w);
+  mine = (w == OWN(me)); theirs = (w == OWN(1 - me));
+#endif
+  h = 0
 }
 
 inline release_owed() {
@@ -53,7 +81,7 @@ inline release_owed() {
      exchange(OWED + me, 0, x);
      exchange(STATE + me, RELEASED, x);
      if
-     :: x == PENDING || x == GIVEN -> store(HOME, 0); exchange(WORD, 0, w)
+     :: x == PENDING || x == GIVEN -> nobodys(); exchange(WORD, 0, w)
      :: else
      fi
   :: else
@@ -62,20 +90,17 @@ inline release_owed() {
 
 proctype loop(byte me) {
   byte w, x, h, i;
-  bool ok, in;
+  bool ok, in, mine, theirs;
   do
   :: i == ROUNDS -> break
   :: i < ROUNDS ->
      in = false;
-     load(HOME, h);
+     look(mine, theirs);
      if
-     :: h == me + 1 ->
+     :: mine ->
         store(INSIDE + me, 1);
         load(WORD, w);
-#ifndef MUTANT_HOME_ONCE
-        load(HOME, h);
-#endif
-        in = (w == 3 && h == me + 1);
+        in = (w == OWN(me));
         if
         :: in -> act()
         :: else
@@ -95,12 +120,12 @@ proctype loop(byte me) {
            :: ok -> act(); leave(); in = true
            :: else
            fi
-        :: w == 3 ->
-           load(HOME, h);
+        :: w >= 3 ->
+           look(mine, theirs);
            if
-           :: h == me + 1 -> break /* by its own way */
-           :: h == 2 - me ->
-              compare_exchange(WORD, 3, 1, ok);
+           :: mine -> break /* by its own way */
+           :: theirs ->
+              compare_exchange(WORD, OWN(1 - me), 1, ok);
               if
               :: ok ->
                  taken_from[1 - me] = true;
@@ -112,7 +137,7 @@ proctype loop(byte me) {
                  :: else ->
                     exchange(STATE + 1 - me, TAKEN, x);
                     if
-                    :: x == PENDING -> store(HOME, 0); act(); leave(); in = true
+                    :: x == PENDING -> nobodys(); act(); leave(); in = true
                     :: else
                     fi
                  fi
@@ -127,20 +152,22 @@ proctype loop(byte me) {
      :: in -> i++
      :: else
      fi;
-     w = 0; x = 0; h = 0; ok = false
+     w = 0; x = 0; ok = false; mine = false; theirs = false
   od
 }
 
 proctype judge() {
   timeout;
-  assert(within == 0 && (mem[WORD] == 0 || mem[WORD] == 3))
+  assert(within == 0 && (mem[WORD] == 0 || mem[WORD] >= 3))
 }
 
 init {
   byte t;
   atomic {
-    mem[WORD] = 3;
+    mem[WORD] = OWN(0);
+#ifdef MUTANT_WHOSE
     mem[HOME] = 1;
+#endif
     for (t : 0 .. THREADS - 1) { run flusher(t) }
     for (t : 0 .. THREADS - 1) { run loop(t) }
     run judge();

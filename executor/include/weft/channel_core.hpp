@@ -126,9 +126,13 @@ class channel_core : private monitor {
   handing hand_over_after_checkpoint(bool plain);
   static handing settled(handing h) noexcept;
   departure begin_to_receive(turn& t);
-  departure received_inside(agent& me, turn& t);
-  departure received_from_outside(agent& me, turn& t);
-  departure received_slowly(agent& me, turn& t);
+  departure link_and_depart(turn& t);
+  departure depart_settled(turn& t);
+  departure depart_slowly(turn& t);
+  departure received_at_home(turn& t);
+  departure received_from_outside(turn& t);
+  departure received_after_checkpoint(turn& t);
+  departure received_slowly(turn& t);
   departure is_back_already(turn& t);
   void has_waited(turn& t) {
     if (t.who.end() != wake_reason::woken) [[unlikely]]

@@ -107,13 +107,11 @@ class wait_list {
 };
 
 /// word_ holds: occupied; the primitive's marks; the newest request that was left. While the monitor is a loop's own:
-/// occupied and `own`, for as long. While it is being taken away: that with `mark`, and requests. In both the marks are
-/// in shown_.
+/// occupied, `own` and that loop's gate, for as long. While it is being taken away: the two with `mark`, and requests.
 ///
 /// Who may touch what:
 ///   word_   anybody.
-///   shown_  written by the loop whose own it is; read by anybody while it is that.
-///   home_   written inside; read by anybody.
+///   marks_  written inside; read by anybody while it is a loop's own.
 ///   the rest, and what the primitive guards by it: whoever is inside.
 class monitor {
  public:
@@ -133,12 +131,12 @@ class monitor {
   [[nodiscard]] word look() const noexcept {
     // acquire: pairs with leave(), here and below.
     const word w = word_.load(std::memory_order_acquire);
-    return w & own ? shown_.load(std::memory_order_acquire) : w & marks;
+    return w & own ? marks_.load(std::memory_order_acquire) : w & every_mark;
   }
   /// True when the marks are m, and nobody is inside who might change them.
   [[nodiscard]] bool settled_at(word m) const noexcept {
     const word w = word_.load(std::memory_order_acquire);
-    return is_own(w) ? home_.load(std::memory_order_relaxed) == tl_gate && marks_ == m : w == m;
+    return w == m || (w == own_of(*tl_gate) && marks() == m);
   }
 
   /// Whether that word is of one that is a loop's own: then enter_own() first.
@@ -166,18 +164,18 @@ class monitor {
     return false;
   }
   // Its halves, for who must not have a call in the way. g: the calling thread's.
-  /// True when the caller may call goes_in().
+  /// True when the caller may call goes_in(), and for so long as that will say true, marks() may be read before.
   [[nodiscard, gnu::always_inline]] bool is_at_home(const gate& g) const noexcept {
-    return home_.load(std::memory_order_relaxed) == &g && !g.inside.load(std::memory_order_relaxed);
+    return word_.load(std::memory_order_relaxed) == own_of(g) && !g.inside.load(std::memory_order_relaxed);
   }
   /// True when the caller is inside now. Else leave_gate(g) must follow, at once.
   [[nodiscard, gnu::always_inline]] bool goes_in(gate& g) noexcept {
-    // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word. And then
-    // whose own it is: since is_at_home() it may have been taken away and become another's, if this thread was
-    // preempted. acquire: pairs with leave_slowly(), before which home_ was written. Model: tests/model/rehome.pml.
+    // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word. That it is a
+    // loop's own does not do: since is_at_home() it may have become another's. Model: tests/model/rehome.pml.
     g.inside.store(this, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    return word_.load(std::memory_order_acquire) == (occupied | own) && home_.load(std::memory_order_relaxed) == &g;
+    // acquire: pairs with leave_slowly().
+    return word_.load(std::memory_order_acquire) == own_of(g);
   }
   /// The same; if it is occupied, leaves r there.
   [[nodiscard]] bool enter_or_leave(request& r) noexcept;
@@ -187,31 +185,34 @@ class monitor {
       if (woken_) {
         leave_own(g);
       } else {
-        leave_as_own(g, marks_);
+        leave_gate(g);
       }
       return;
     }
     word w = word_.load(std::memory_order_relaxed);
     // release: pairs with whoever enters next. Fails when a request was left meanwhile.
     if ((w & ~low_bits) == 0 && !woken_ && !ripe_ &&
-        word_.compare_exchange_strong(w, marks_, std::memory_order_release, std::memory_order_relaxed))
+        word_.compare_exchange_strong(w, marks(), std::memory_order_release, std::memory_order_relaxed))
       return;
     leave_slowly();
   }
 
   /// The same after enter_own(), where nobody was woken; m are the marks from now on. True, so that it can be the last
   /// call of who says true.
-  [[gnu::always_inline]] bool leave_as_own(gate& g, word m) noexcept { return out_of_own(g, m) || release_owed(); }
-  /// False when release_owed() must follow, at once.
-  [[gnu::always_inline]] [[nodiscard]] bool out_of_own(gate& g, word m) noexcept {
-    marks_ = m;
-    shown_.store(m, std::memory_order_release);
-    return !leaves_debts(g);
+  [[gnu::always_inline]] bool leave_as_own(gate& g, word m) noexcept {
+    set_marks(m);
+    return !leaves_debts(g) || release_owed();
   }
-  static bool release_owed() noexcept;
   static void leave_gate(gate& g) noexcept {
     if (leaves_debts(g)) release_owed();
   }
+  /// True when release_owed() must follow, at once.
+  [[nodiscard, gnu::always_inline]] static bool leaves_debts(gate& g) noexcept {
+    g.inside.store(nullptr, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return __builtin_expect(g.owed.load(std::memory_order_relaxed) != nullptr, 0);
+  }
+  static bool release_owed() noexcept;
 
   /// Carries r out, or leaves it. r must last until it was carried out.
   void perform(request& r) noexcept {
@@ -284,13 +285,17 @@ class monitor {
 
   // --- inside ---
 
+  /// What leave() will write into the word; while the monitor is a loop's own, seen at once.
+  [[nodiscard]] word marks() const noexcept { return marks_.load(std::memory_order_relaxed); }
+  /// release: pairs with look().
+  void set_marks(word m) noexcept { marks_.store(m, std::memory_order_release); }
   /// How often the same loop must come, and nobody else, before it is made its own; 0 when that never happens any more.
   [[nodiscard]] std::uint8_t patience() const noexcept { return patience_; }
   /// The calling loop has come often enough.
   void ripen() noexcept {
     gate* const g = gate_of_loop();
     if (!g || patience_ == 0) return;
-    home_.store(g, std::memory_order_relaxed);
+    user_ = g;
     ripe_ = true;
   }
 
@@ -307,7 +312,7 @@ class monitor {
   }
   /// Sets the mark, and lets all in `list` through.
   void set_mark(wait_list& list) noexcept {
-    marks_ = mark;
+    set_marks(mark);
     while (wait_entry* e = list.claim_front()) grant(*e);
   }
   void grant_unclaimed(wait_entry& e) noexcept {
@@ -315,7 +320,6 @@ class monitor {
   }
 
   std::atomic<word> word_{0};
-  word marks_ = 0;  ///< the marks as leave() will write them
 
  private:
   friend struct select_access;
@@ -327,13 +331,18 @@ class monitor {
   };
   departure begin_to_wait(mark_wait& w, deadline until);
   void has_waited(mark_wait& w);
+  departure link_and_depart(mark_wait& w, deadline until);
+  departure depart_in_time(mark_wait& w, deadline until);
+  departure depart(mark_wait& w);
+  departure depart_slowly(mark_wait& w);
   departure is_back_already(mark_wait& w);
-  departure waited_slowly(agent& me, mark_wait& w, deadline until);
-  departure waited_from_outside(agent& me, mark_wait& w, deadline until);
+  departure waited_after_checkpoint(mark_wait& w, deadline until);
+  departure waited_slowly(mark_wait& w, deadline until);
+  departure waited_from_outside(mark_wait& w, deadline until);
   static void carry_out_wait(request& r) noexcept;
 
   static constexpr word occupied = 1;
-  static constexpr word marks = mark | second_mark;
+  static constexpr word every_mark = mark | second_mark;
   static constexpr word own = 8;
   static constexpr word low_bits = 15;
   static constexpr std::uint8_t first_patience = 16;
@@ -351,15 +360,17 @@ class monitor {
     F f;
   };
 
+  /// The word while it is g's loop's own, and is not being taken away.
+  [[nodiscard]] static word own_of(const gate& g) noexcept { return reinterpret_cast<word>(&g) | own | occupied; }
   // Where nobody is inside, and w is the word.
   [[nodiscard]] bool enter_at(word& w) noexcept {
     // acquire: pairs with leave(); what was done inside before is visible.
     if (!word_.compare_exchange_weak(w, w | occupied, std::memory_order_acquire, std::memory_order_relaxed))
       return false;
-    marks_ = w & marks;
+    marks_.store(w & every_mark, std::memory_order_relaxed);
     gate* const g = gate_of_loop();
-    if (!g || home_.load(std::memory_order_relaxed) != g) {
-      home_.store(g, std::memory_order_relaxed);
+    if (!g || user_ != g) {
+      user_ = g;
       uses_ = 0;
       ripe_ = false;
     } else if (patience_ != 0 && ++uses_ == patience_) {
@@ -367,21 +378,16 @@ class monitor {
     }
     return true;
   }
-  [[gnu::always_inline]] static bool leaves_debts(gate& g) noexcept {
-    g.inside.store(nullptr, std::memory_order_release);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    return __builtin_expect(g.owed.load(std::memory_order_relaxed) != nullptr, 0);
-  }
   static void resume_all(wait_entry* newest) noexcept;
   [[nodiscard]] bool take_over() noexcept;
   void is_nobodys() noexcept;
   void leave_own(gate& g) noexcept;
   void leave_slowly() noexcept;
 
+  std::atomic<word> marks_{0};
   wait_entry* woken_ = nullptr;
-  std::atomic<word> shown_{0};
-  std::atomic<gate*> home_{nullptr};  ///< whose own it is, or may become
-  std::uint8_t uses_ = 0;             ///< how often in a row by that one
+  gate* user_ = nullptr;   ///< whose own it is, or may become
+  std::uint8_t uses_ = 0;  ///< how often in a row by that one
   std::uint8_t patience_ = first_patience;
   bool ripe_ = false;
 };
