@@ -245,6 +245,28 @@ waiter::~waiter() { agent_.take_back(word_); }
 wake_reason waiter::suspend(deadline until) { return detail::park(agent_, word_, until, false); }
 wake_reason waiter::suspend_shielded(deadline until) { return detail::park(agent_, word_, until, true); }
 
+// --- a light wait ---
+
+waker detail::light_wait::announce(wait_kind kind, const void* target) noexcept {
+  agent* const a = tl_agent;
+  if (!is_uncancelled_fiber(a) || has_deadline(*a, {}) || !can_park(*a)) [[unlikely]]
+    return {};
+  return fiber_wait::handle(*a, detail::announce(*a, kind, target, 0));
+}
+
+namespace {
+[[gnu::noinline]] detail::departure depart_lightly() {
+  return detail::tl_loop->depart(static_cast<detail::fiber_agent&>(*tl_agent), [] { return detail::departure(); });
+}
+}  // namespace
+
+detail::departure detail::light_wait::leave(const waker& who) {
+  auto& me = static_cast<fiber_agent&>(*who.who_);
+  is_about_to_park(me);
+  fiber_agent* const next = me.home->next_at_hand(me);
+  return next ? me.home->depart_for(me, *next) : depart_lightly();
+}
+
 // --- parking; see fiber_wait.hpp ---
 
 namespace detail {

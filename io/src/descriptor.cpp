@@ -23,8 +23,9 @@ unique_fd::~unique_fd() {
 
 namespace weft::io::detail {
 
-// What a loop's epoll knows of a descriptor. Its loop's thread only.
-struct watch final : weft::detail::event_taker {
+// What a loop's epoll knows of a descriptor. Its loop's thread only. What each read and write look at comes first: with
+// many connections its lines come from far.
+struct alignas(64) watch final : weft::detail::event_taker {
   // The timer stays armed from wait to wait, and looks at the deadline when it fires: a connection with a limit arms
   // one timer each time the limit passes, not one each wait.
   struct side : weft::detail::timer {
@@ -36,6 +37,11 @@ struct watch final : weft::detail::event_taker {
 
     explicit side(bool r) noexcept : ready(r) { expired = &rang; }
 
+    void limit(deadline to) {
+      until = to;
+      late = false;
+      if (!until.is_never() && (!armed() || until < armed_for)) arm(until);
+    }
     void edge() noexcept {
       ready = true;
       std::exchange(waiting, {}).wake();
@@ -65,17 +71,19 @@ struct watch final : weft::detail::event_taker {
     if (what & ~std::uint32_t{EPOLLIN | EPOLLRDHUP | EPOLLPRI}) out.edge();
   }
 
-  const std::shared_ptr<context_life> life;
-  const int epoll;
   const std::uint32_t loop = weft::detail::require_loop();
   std::uint32_t events = 0;  ///< that it is registered for
-  side in{false};
-  side out{true};
   bool ending =
       false;  ///< the end, a reset, an error or urgent data: only the system call proves that nothing is there
+  side in{false};
+  side out{true};
+  const std::shared_ptr<context_life> life;
+  const int epoll;
 };
 
 namespace {
+
+constexpr std::uint32_t for_reading = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 
 void check(int code, int fd) {
   if (code == 0) return;
@@ -187,22 +195,41 @@ descriptor::wait_end descriptor::wait_writable(deadline until) { return wait(tru
 
 descriptor::wait_end descriptor::wait(bool writing, deadline until) {
   if (fd_ < 0) return wait_end::closed;
-  constexpr std::uint32_t always = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET;
-  const std::uint32_t wanted = writing ? always | EPOLLOUT : always;
+  const std::uint32_t wanted = writing ? for_reading | EPOLLOUT : for_reading;
   if (!watch_ || (watch_->events & wanted) != wanted || watch_->loop != weft::detail::this_loop_token()) [[unlikely]]
     attach(wanted);
   watch::side& s = writing ? watch_->out : watch_->in;
   if (s.ready) return wait_end::ready;
-  s.until = until;
-  s.late = false;
-  if (!until.is_never() && (!s.armed() || until < s.armed_for)) s.arm(until);
+  s.limit(until);
   waiter w(writing ? wait_kind::writable : wait_kind::readable, this);
   s.waiting = w.handle();
-  const auto how = w.suspend();
-  if (fd_ < 0) return wait_end::closed;  // and s is gone
+  return has_waited(writing, w.suspend());
+}
+
+descriptor::wait_end descriptor::has_waited(bool writing, wake_reason how) {
+  if (fd_ < 0) return wait_end::closed;
+  watch::side& s = writing ? watch_->out : watch_->in;
   s.waiting = {};
   if (how == wake_reason::cancelled) check_cancelled();
   return s.late && !s.ready ? wait_end::timed_out : wait_end::ready;
+}
+
+// A null `me` where nothing has been done: then has_waited_readable() does it all.
+[[gnu::noinline]] weft::detail::departure descriptor::begin_to_wait_readable(waker& me, deadline until) {
+  if (!watch_ || (watch_->events & for_reading) != for_reading || watch_->loop != weft::detail::this_loop_token() ||
+      watch_->in.ready)
+    return {};
+  watch_->in.limit(until);
+  me = weft::detail::light_wait::announce(wait_kind::readable, this);
+  if (me == waker()) return {};
+  watch_->in.waiting = me;
+  return weft::detail::light_wait::leave(me);
+}
+
+descriptor::wait_end descriptor::has_waited_readable(const waker& me, deadline until) {
+  if (me == waker()) [[unlikely]]
+    return wait(false, until);
+  return has_waited(false, weft::detail::light_wait::end(me));
 }
 
 void descriptor::close() noexcept {

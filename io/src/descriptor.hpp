@@ -77,6 +77,12 @@ class descriptor {
   /// error when the descriptor cannot be watched.
   wait_end wait_readable(deadline until);
   wait_end wait_writable(deadline until);
+  /// wait_readable(), with the jump in the caller's code.
+  [[gnu::always_inline]] wait_end wait_readable_in_line(deadline until) {
+    waker me;
+    if (const auto away = begin_to_wait_readable(me, until); away.to) away.take();
+    return has_waited_readable(me, until);
+  }
 
   /// Those who wait come back with `closed`. Any thread if nobody waits, else the loop's.
   void close() noexcept;
@@ -94,6 +100,9 @@ class descriptor {
   void attach(std::uint32_t events);
   void release(bool closing) noexcept;
   wait_end wait(bool writing, deadline until);
+  weft::detail::departure begin_to_wait_readable(waker& me, deadline until);
+  wait_end has_waited_readable(const waker& me, deadline until);
+  wait_end has_waited(bool writing, wake_reason how);
 
   int fd_;
   watch* watch_ = nullptr;  // null until the first wait on a loop

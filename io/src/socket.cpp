@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sockaddr.hpp"
+#include "socket_calls.hpp"
 #include "weft/error.hpp"
 #include "weft/io/error.hpp"
 #include "weft/loop.hpp"
@@ -23,23 +24,6 @@
 
 namespace weft::io::detail {
 namespace {
-
-// glibc's functions are points where pthread_cancel(3) may strike, which costs four locked instructions a request in a
-// program with threads. Loops are not cancelled that way. Sanitizers are to see the call, and what it does to memory.
-// MSG_DONTWAIT, for a socket may be shared with a process that wants it to block (standard_input()).
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-ssize_t receive(int fd, void* to, std::size_t size) noexcept { return ::recv(fd, to, size, MSG_DONTWAIT); }
-ssize_t transmit(int fd, const void* from, std::size_t size) noexcept {
-  return ::send(fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-#else
-ssize_t receive(int fd, void* to, std::size_t size) noexcept {
-  return ::syscall(SYS_recvfrom, fd, to, size, MSG_DONTWAIT, nullptr, nullptr);
-}
-ssize_t transmit(int fd, const void* from, std::size_t size) noexcept {
-  return ::syscall(SYS_sendto, fd, from, size, MSG_NOSIGNAL | MSG_DONTWAIT, nullptr, 0);
-}
-#endif
 
 // These are out of line, for their arrays would else be in the frame of every read and write, and push what is beneath
 // it into other cache lines.
@@ -130,25 +114,26 @@ void socket_transport::connect(deadline until) {
 }
 
 std::optional<std::size_t> socket_transport::try_read(std::span<std::byte> to, std::span<std::byte> more) {
-  const int fd = socket_.fd();
-  if (!socket_.may_read()) return {};
-  for (;;) {
+  return try_read_in_line(to, more);
+}
+
+std::optional<std::size_t> socket_transport::try_read_otherwise(std::span<std::byte> to, std::span<std::byte> more) {
+  const std::size_t room = peer_ ? to.size() + more.size() : to.size();
+  do {
     bool stopped = false;
-    const ssize_t n = !peer_         ? receive_local(fd, to.data(), to.size(), stopped)
-                      : more.empty() ? receive(fd, to.data(), to.size())
-                                     : receive_pieces(fd, to, more);
-    if (n >= 0) {
-      const auto taken = static_cast<std::size_t>(n);
-      const std::size_t room = peer_ ? to.size() + more.size() : to.size();
-      if (taken > 0 && taken < room && !stopped) socket_.took_all();
-      if (taken == 0) ended_ = true;
-      return taken;
-    }
-    if (errno == EINTR) continue;
-    if (!would_wait(errno)) throw_errno("read from", describe());
-    socket_.found_empty();
-    return {};
-  }
+    const ssize_t n =
+        peer_ ? receive_pieces(socket_.fd(), to, more) : receive_local(socket_.fd(), to.data(), to.size(), stopped);
+    if (n >= 0) return took(static_cast<std::size_t>(n), stopped ? 0 : room);
+  } while (was_interrupted("read from"));
+  socket_.found_empty();
+  return {};
+}
+
+// After a call that has failed: false when it found nothing ready.
+bool socket_transport::was_interrupted(const char* operation) const {
+  if (errno == EINTR) return true;
+  if (!would_wait(errno)) throw_errno(operation, describe());
+  return false;
 }
 
 void socket_transport::wait_readable(wait_limit& limit) {
@@ -164,15 +149,19 @@ std::size_t socket_transport::read_some(std::span<std::byte> to, wait_limit limi
 }
 
 std::size_t socket_transport::write_some(std::span<const std::span<const std::byte>> from, wait_limit limit) {
-  for (;;) {
-    if (socket_.may_write()) {
+  return write_some_in_line(from, limit);
+}
+
+std::size_t socket_transport::write_some_otherwise(std::span<const std::span<const std::byte>> from, wait_limit limit,
+                                                   bool full) {
+  for (;; full = false) {
+    while (!full && socket_.may_write()) {
       const ssize_t n = from.size() == 1 ? transmit(socket_.fd(), from[0].data(), from[0].size())
                                          : transmit_pieces(socket_.fd(), from);
       if (n >= 0) return static_cast<std::size_t>(n);
-      if (errno == EINTR) continue;
-      if (!would_wait(errno)) throw_errno("write to", describe());
-      socket_.found_full();
+      full = !was_interrupted("write to");
     }
+    if (full) socket_.found_full();
     const auto how = socket_.wait_writable(limit.start());
     if (how != descriptor::wait_end::ready) throw_ended(how, "write to", describe());
   }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "descriptor.hpp"
+#include "socket_calls.hpp"
 #include "weft/io/endpoint.hpp"
 #include "weft/io/transport.hpp"
 
@@ -74,7 +75,48 @@ class socket_transport final : public transport {
   unique_fd detach() override { return socket_.detach(); }
   [[nodiscard]] descriptor* plain_descriptor() noexcept override { return &socket_; }
 
+  // try_read() and write_some(), in line; see socket_calls.hpp.
+  [[gnu::always_inline]] std::optional<std::size_t> try_read_in_line(std::span<std::byte> to,
+                                                                     std::span<std::byte> more) {
+    if (!socket_.may_read()) return {};
+    if (!peer_ || !more.empty()) return try_read_otherwise(to, more);
+    do {
+      const ssize_t n = receive(socket_.fd(), to.data(), to.size());
+      if (n >= 0) [[likely]]
+        return took(static_cast<std::size_t>(n), to.size());
+    } while (was_interrupted("read from"));
+    socket_.found_empty();
+    return {};
+  }
+  [[gnu::always_inline]] void wait_readable_in_line(wait_limit& limit) {
+    const auto how = socket_.wait_readable_in_line(limit.start());
+    if (how != descriptor::wait_end::ready) throw_ended(how, "read from", describe());
+  }
+  [[gnu::always_inline]] std::size_t write_some_in_line(std::span<const std::span<const std::byte>> from,
+                                                        wait_limit limit) {
+    if (from.size() != 1) return write_some_otherwise(from, limit, false);
+    while (socket_.may_write()) {
+      const ssize_t n = transmit(socket_.fd(), from[0].data(), from[0].size());
+      if (n >= 0) [[likely]]
+        return static_cast<std::size_t>(n);
+      if (!was_interrupted("write to")) break;
+    }
+    return write_some_otherwise(from, limit, true);
+  }
+
  private:
+  /// Of so much room: what a read has given.
+  std::size_t took(std::size_t n, std::size_t room) noexcept {
+    if (n == 0)
+      ended_ = true;
+    else if (n < room)
+      socket_.took_all();
+    return n;
+  }
+  bool was_interrupted(const char* operation) const;
+  std::optional<std::size_t> try_read_otherwise(std::span<std::byte> to, std::span<std::byte> more);
+  /// `full`: there is no room, which must be waited for first.
+  std::size_t write_some_otherwise(std::span<const std::span<const std::byte>> from, wait_limit limit, bool full);
   void discard_received() noexcept;
 
   descriptor socket_;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "socket.hpp"
 #include "stream_access.hpp"
 #include "weft/error.hpp"
 #include "weft/loop.hpp"
@@ -62,6 +63,7 @@ stream::stream(std::unique_ptr<transport> carrier)
     : home_(weft::detail::require_loop()),
       open_(true),
       tries_(carrier && carrier->tries()),
+      socket_(dynamic_cast<detail::socket_transport*>(carrier.get()) != nullptr),
       carrier_(std::move(carrier)) {}
 
 stream::stream(stream&& other) noexcept { take(other); }
@@ -80,6 +82,7 @@ void stream::take(stream& other) noexcept {
   home_.store(other.home_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   open_ = std::exchange(other.open_, false);
   tries_ = other.tries_;
+  socket_ = other.socket_;
   filled_ = other.filled_;
   exact_ = other.exact_;
   carrier_ = std::move(other.carrier_);
@@ -180,6 +183,21 @@ detached_stream stream::detach() {
   return all;
 }
 
+// --- the carrier: mostly a socket, and then in line; see socket_calls.hpp ---
+
+inline detail::socket_transport* stream::as_socket() const noexcept {
+  return static_cast<detail::socket_transport*>(carrier_.get());
+}
+
+[[gnu::always_inline]] inline bool stream::may_have_some() const noexcept {
+  return socket_ ? as_socket()->detail::socket_transport::may_have_some() : carrier_->may_have_some();
+}
+
+[[gnu::always_inline]] inline std::optional<std::size_t> stream::try_read(std::span<std::byte> to,
+                                                                          std::span<std::byte> more) {
+  return socket_ ? as_socket()->try_read_in_line(to, more) : carrier_->try_read(to, more);
+}
+
 // --- reading ---
 
 void stream::read_timeout(std::chrono::nanoseconds first, std::chrono::nanoseconds later) noexcept {
@@ -199,8 +217,8 @@ std::size_t stream::receive(std::span<std::byte> to, wait_limit limit) {
     // has happened, the next ones ask for a little more than there is room for.
     std::array<std::byte, 64> more;
     for (;;) {
-      if (carrier_->may_have_some()) {
-        const auto got = carrier_->try_read(to, exact_ ? std::span(more) : std::span<std::byte>());
+      if (may_have_some()) {
+        const auto got = try_read(to, exact_ ? std::span(more) : std::span<std::byte>());
         if (got) {
           n = *got;
           break;
@@ -224,7 +242,9 @@ std::size_t stream::receive(std::span<std::byte> to, wait_limit limit) {
 }
 
 // Behind what is buffered.
-std::size_t stream::receive_more(wait_limit limit) {
+std::size_t stream::receive_more(wait_limit limit) { return receive_more_in_line(limit); }
+
+[[gnu::always_inline]] inline std::size_t stream::receive_more_in_line(wait_limit limit) {
   const auto room = [this] { return std::as_writable_bytes(std::span(buffer_.get(), capacity_)).subspan(end_); };
   std::size_t n = 0;
   if (!tries_) {
@@ -233,15 +253,18 @@ std::size_t stream::receive_more(wait_limit limit) {
   } else {
     check_open(reading);
     for (;;) {
-      if (carrier_->may_have_some()) {
+      if (may_have_some()) {
         borrow();
-        if (const auto got = carrier_->try_read(room(), {})) {
+        if (const auto got = try_read(room(), {})) {
           n = *got;
           break;
         }
       }
       settle();
-      carrier_->wait_readable(limit);
+      if (socket_)
+        as_socket()->wait_readable_in_line(limit);
+      else
+        carrier_->wait_readable(limit);
       check_open(reading);
     }
     bytes_read_ += n;
@@ -390,7 +413,7 @@ std::size_t stream::fill(std::size_t limit) {
   const turn mine(*this, reading_, reading);
   checkpoint();
   if (end_ - begin_ >= limit) throw line_too_long(describe(), limit);
-  return receive_more(read_timeout_);
+  return receive_more_in_line(read_timeout_);
 }
 
 void stream::consume(std::size_t n) {
@@ -438,11 +461,17 @@ std::size_t stream::write_some(std::span<const std::span<const std::byte>> piece
   return n;
 }
 
-// An error tells what was written since `before`, too, and stays what it is: TLS has more to say.
 std::size_t stream::send(std::span<const std::span<const std::byte>> pieces, std::uint64_t before) {
+  return send_in_line(pieces, before);
+}
+
+// An error tells what was written since `before`, too, and stays what it is: TLS has more to say.
+[[gnu::always_inline]] inline std::size_t stream::send_in_line(std::span<const std::span<const std::byte>> pieces,
+                                                               std::uint64_t before) {
   check_open(writing);
   try {
-    const std::size_t n = carrier_->write_some(pieces, write_timeout_);
+    const std::size_t n = socket_ ? as_socket()->write_some_in_line(pieces, write_timeout_)
+                                  : carrier_->write_some(pieces, write_timeout_);
     bytes_written_ += n;
     return n;
   } catch (error& e) {
@@ -455,7 +484,7 @@ void stream::write_all(std::span<const std::byte> from) {
   const turn mine(*this, writing_, writing);
   checkpoint();
   const std::uint64_t before = bytes_written_;
-  while (!from.empty()) from = from.subspan(send(std::span(&from, 1), before));
+  while (!from.empty()) from = from.subspan(send_in_line(std::span(&from, 1), before));
 }
 
 void stream::write_all(std::initializer_list<std::string_view> pieces) {

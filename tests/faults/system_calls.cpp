@@ -15,8 +15,15 @@
 #include <cstdarg>
 #include <cstddef>
 
+#include "../../io/src/socket_calls.hpp"
+
 namespace weft::testing {
 namespace {
+
+[[maybe_unused]] const bool calls_come_by_here = [] {
+  io::detail::system_calls_in_line = false;
+  return true;
+}();
 
 // Who may touch what: the rates and counts any thread, without order. What was registered for a descriptor belongs to
 // the thread that uses it, as the descriptor does.

@@ -17,6 +17,7 @@
 #include <exception>
 
 #include "weft/deadline.hpp"
+#include "weft/departure.hpp"
 #include "weft/runnable.hpp"
 #include "weft/timer.hpp"
 
@@ -38,6 +39,7 @@ class loop_core;
 class scope;
 class task_core;
 class time_limit;
+struct light_wait;
 /// How large that is.
 inline constexpr std::size_t room_of_time_limit = 48;
 struct context_values;
@@ -173,6 +175,7 @@ class waker {
   friend class detail::fiber_wait;
   friend class detail::channel_core;
   friend class detail::time_limit;
+  friend struct detail::light_wait;
   /// By the waiter itself, once it has been resumed, where there is no class waiter: ends the wait, and says how it
   /// ended.
   wake_reason end() const noexcept {
@@ -184,6 +187,23 @@ class waker {
   detail::agent* who_ = nullptr;
   std::uint64_t word_ = 0;
 };
+
+namespace detail {
+
+/// A wait of which the caller makes the jump, in few frames, for who waits often (see departure.hpp):
+///
+///     const waker who = light_wait::announce(kind, this);   // null: here it takes a waiter
+///     ...                                                   // `who` is put where somebody finds it
+///     if (const departure away = light_wait::leave(who); away.to) away.take();
+///     const wake_reason how = light_wait::end(who);
+struct light_wait {
+  /// Null where the caller is no fiber, may be cancelled now, has a deadline from its task, or must not wait.
+  [[nodiscard]] static waker announce(wait_kind kind, const void* target) noexcept;
+  [[nodiscard]] static departure leave(const waker& who);
+  static wake_reason end(const waker& who) noexcept { return who.end(); }
+};
+
+}  // namespace detail
 
 /// One wait of the calling agent, on its frame.
 class waiter {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,8 +22,9 @@
 namespace weft::io {
 
 namespace detail {
+class socket_transport;
 struct stream_access;
-}
+}  // namespace detail
 
 /// What stream::detach() gives.
 struct detached_stream {
@@ -212,6 +214,10 @@ class stream {
   void take(stream& other) noexcept;
   [[nodiscard]] std::size_t receive(std::span<std::byte> to, wait_limit limit);
   std::size_t receive_more(wait_limit limit);
+  std::size_t receive_more_in_line(wait_limit limit);
+  [[nodiscard]] detail::socket_transport* as_socket() const noexcept;
+  [[nodiscard]] bool may_have_some() const noexcept;
+  std::optional<std::size_t> try_read(std::span<std::byte> to, std::span<std::byte> more);
   [[nodiscard]] std::size_t wait_for(std::string_view delimiter, std::size_t limit);
   std::size_t take_buffered(std::span<std::byte> to) noexcept;
   void put_back(std::span<const std::byte> bytes);
@@ -220,6 +226,7 @@ class stream {
   void settle();
   [[nodiscard]] bool lends() const noexcept;
   std::size_t send(std::span<const std::span<const std::byte>> pieces, std::uint64_t before);
+  std::size_t send_in_line(std::span<const std::span<const std::byte>> pieces, std::uint64_t before);
 
   // Who may touch what:
   //   home_      written by the home loop in move_to(); read by any thread that uses the stream where it must not.
@@ -229,6 +236,7 @@ class stream {
   bool reading_ = false;
   bool writing_ = false;
   bool tries_ = false;   // of the carrier
+  bool socket_ = false;  // it is a detail::socket_transport
   bool filled_ = false;  // the last read filled what it was given
   bool exact_ = false;   // one that did was followed by one that found nothing
   std::unique_ptr<transport> carrier_;
