@@ -260,7 +260,7 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
     return received_after_checkpoint(t);
   if (!is_at_home(*tl_gate)) [[unlikely]]
     return received_slowly(t);
-  if (marks() & something) return received_at_home(t);
+  if (shown() & something) return received_at_home(t);
   if (has_deadline(*me, {}) || !can_park(*me)) [[unlikely]]
     return received_slowly(t);
   return link_and_depart(t);
@@ -276,8 +276,8 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
   t.who = fiber_wait::handle(*me, announce(*me, wait_kind::channel, this, 0));
   receivers_.push_back(t);
   awaited_.store(true, std::memory_order_relaxed);
-  set_marks(room);
   is_about_to_park(*me);
+  show(room);
   if (leaves_debts(here)) [[unlikely]]
     return depart_settled(t);
   auto& f = static_cast<fiber_agent&>(*me);
@@ -381,6 +381,7 @@ channel_core::turn* channel_core::pick_receiver() noexcept {
   is_to_receive(*r);
   if (plain) fiber_wait::resume_near(r->who);
   const handing h{r, plain};
+  show(marks());
   return leaves_debts(here) ? settled(h) : h;
 }
 

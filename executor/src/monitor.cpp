@@ -67,6 +67,7 @@ void monitor::leave_slowly() noexcept {
       if (!can_fence_all_threads()) {
         patience_ = 0;
       } else {
+        shown_.store(marks_, std::memory_order_relaxed);
         then = own_of(*user_);
       }
     }
@@ -96,6 +97,7 @@ void monitor::resume_all(wait_entry* newest) noexcept {
 
 void monitor::leave_own(gate& g) noexcept {
   wait_entry* const newest = std::exchange(woken_, nullptr);
+  shown_.store(marks_, std::memory_order_release);
   leave_gate(g);
   resume_all(newest);
 }
@@ -225,7 +227,7 @@ void monitor::carry_out_wait(request& r) noexcept {
   agent* const me = tl_agent;
   if (!passes_checkpoint(me)) [[unlikely]]
     return waited_after_checkpoint(w, until);
-  if (!is_at_home(*tl_gate) || (marks() & mark) || !can_park(*me)) return waited_slowly(w, until);
+  if (!is_at_home(*tl_gate) || (shown() & mark) || !can_park(*me)) return waited_slowly(w, until);
   return link_and_depart(w, until);
 }
 

@@ -72,6 +72,7 @@ unique_fd lock_directory_of(const local_address& at) {
 }
 
 detail::descriptor& local_socket_below(stream& s, const char* operation) {
+  stream_access::check_loop(s);
   if (!s.is_open()) throw stream_closed(operation, s.describe());
   detail::descriptor* below = stream_access::carrier(s)->plain_descriptor();
   int family = 0;

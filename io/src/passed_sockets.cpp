@@ -93,7 +93,8 @@ listener adopt_listener(unique_fd socket) {
     throw error(std::error_code(EINVAL, std::system_category()), "listen on", what, 0,
                 "it is no stream socket that listens");
   const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) detail::throw_errno("listen on", what);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+    detail::throw_errno("listen on", what);
   return listener(std::make_unique<detail::socket_acceptor>(std::move(socket), local_name(fd)));
 }
 

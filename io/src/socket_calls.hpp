@@ -25,6 +25,14 @@ namespace weft::io::detail {
 inline constinit std::atomic<bool> system_calls_in_line{true};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WEFT_SOCKET_CALLS_ARE_SEEN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define WEFT_SOCKET_CALLS_ARE_SEEN 1
+#endif
+#endif
+
+#if defined(WEFT_SOCKET_CALLS_ARE_SEEN)
 
 inline ssize_t receive(int fd, void* to, std::size_t size) noexcept { return ::recv(fd, to, size, MSG_DONTWAIT); }
 inline ssize_t transmit(int fd, const void* from, std::size_t size) noexcept {

@@ -41,6 +41,7 @@ struct stream_access {
 
   [[nodiscard]] static transport* carrier(const stream& s) noexcept { return s.carrier_.get(); }
 
+  static void check_loop(const stream& s) { s.check_loop(); }
   /// Throws what is against taking it over.
   static void check_idle(stream& s, const char* operation) {
     const stream::turn reader(s, s.reading_, operation);

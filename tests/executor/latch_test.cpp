@@ -107,6 +107,30 @@ TEST_P(LatchOnLoops, WhoeverItLetsThroughMayDestroyIt) {
   });
 }
 
+TEST_P(LatchOnLoops, WhoeverSeesItOpenMayDestroyIt) {
+  run([] {
+    constexpr int rounds = 20'000;
+    constexpr int counts = 40;  // often enough for it to become the other loop's own
+    const auto look_again = [alone = loop_count() == 1] {
+      if (alone) yield();
+    };
+    std::atomic<latch*> next{nullptr};
+    auto other = spawn(on_loop((this_loop() + 1) % loop_count()), [&] {
+      for (int i = 0; i < rounds; ++i) {
+        latch* l = nullptr;
+        while (!(l = next.exchange(nullptr))) look_again();
+        for (int n = 0; n < counts; ++n) l->count_down();
+      }
+    });
+    for (int i = 0; i < rounds; ++i) {
+      const auto l = std::make_unique<latch>(counts);
+      next = l.get();
+      while (!l->try_wait()) look_again();
+    }
+    other.get();
+  });
+}
+
 TEST_P(LatchOnLoops, ABarrierKeepsAllKindsOfAgentsInStep) {
   run([] {
     barrier b(4);

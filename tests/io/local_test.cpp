@@ -300,6 +300,8 @@ TEST_P(Local, ThePeerIsKnown) {
       EXPECT_EQ(who.user, ::getuid());
       EXPECT_EQ(who.group, ::getgid());
     }
+    if (loop_count() > 1)
+      spawn(on_loop((this_loop() + 1) % loop_count()), [&] { EXPECT_THROW(credentials_of(client), wrong_loop); }).get();
   });
 }
 

@@ -64,7 +64,11 @@ TEST_P(PassedSockets, AParentPassesAListener) {
 
 TEST_P(PassedSockets, OnlyListeningStreamSocketsAreAdopted) {
   run([] {
-    EXPECT_TRUE(adopt_listener(listening(AF_INET)).is_open());
+    unique_fd inherited = listening(AF_INET);
+    ::fcntl(inherited.get(), F_SETFD, 0);
+    const listener adopted = adopt_listener(std::move(inherited));
+    EXPECT_TRUE(adopted.is_open());
+    EXPECT_TRUE(::fcntl(adopted.native_handle(), F_GETFD) & FD_CLOEXEC);
     EXPECT_THROW(adopt_listener(unique_fd()), error);
     EXPECT_THROW(adopt_listener(unique_fd(::open("/dev/null", O_RDONLY | O_CLOEXEC))), error);
     EXPECT_THROW(adopt_listener(unique_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))), error);

@@ -108,10 +108,14 @@ class wait_list {
 
 /// word_ holds: occupied; the primitive's marks; the newest request that was left. While the monitor is a loop's own:
 /// occupied, `own` and that loop's gate, for as long. While it is being taken away: the two with `mark`, and requests.
+/// In both the marks are in shown_.
+///
+/// To show a mark, in the word or in shown_, is the last that is done to the monitor: whoever sees it may have been let
+/// through, and destroy it.
 ///
 /// Who may touch what:
 ///   word_   anybody.
-///   marks_  written inside; read by anybody while it is a loop's own.
+///   shown_  written by the loop whose own it is, and before it becomes that; read by anybody while it is.
 ///   the rest, and what the primitive guards by it: whoever is inside.
 class monitor {
  public:
@@ -131,12 +135,12 @@ class monitor {
   [[nodiscard]] word look() const noexcept {
     // acquire: pairs with leave(), here and below.
     const word w = word_.load(std::memory_order_acquire);
-    return w & own ? marks_.load(std::memory_order_acquire) : w & every_mark;
+    return w & own ? shown_.load(std::memory_order_acquire) : w & every_mark;
   }
   /// True when the marks are m, and nobody is inside who might change them.
   [[nodiscard]] bool settled_at(word m) const noexcept {
     const word w = word_.load(std::memory_order_acquire);
-    return w == m || (w == own_of(*tl_gate) && marks() == m);
+    return w == m || (w == own_of(*tl_gate) && shown() == m);
   }
 
   /// Whether that word is of one that is a loop's own: then enter_own() first.
@@ -164,7 +168,7 @@ class monitor {
     return false;
   }
   // Its halves, for who must not have a call in the way. g: the calling thread's.
-  /// True when the caller may call goes_in(), and for so long as that will say true, marks() may be read before.
+  /// True when the caller may call goes_in(). If that says true, shown() has been marks() in between.
   [[nodiscard, gnu::always_inline]] bool is_at_home(const gate& g) const noexcept {
     return word_.load(std::memory_order_relaxed) == own_of(g) && !g.inside.load(std::memory_order_relaxed);
   }
@@ -185,14 +189,14 @@ class monitor {
       if (woken_) {
         leave_own(g);
       } else {
-        leave_gate(g);
+        leave_as_own(g, marks_);
       }
       return;
     }
     word w = word_.load(std::memory_order_relaxed);
     // release: pairs with whoever enters next. Fails when a request was left meanwhile.
     if ((w & ~low_bits) == 0 && !woken_ && !ripe_ &&
-        word_.compare_exchange_strong(w, marks(), std::memory_order_release, std::memory_order_relaxed))
+        word_.compare_exchange_strong(w, marks_, std::memory_order_release, std::memory_order_relaxed))
       return;
     leave_slowly();
   }
@@ -200,8 +204,13 @@ class monitor {
   /// The same after enter_own(), where nobody was woken; m are the marks from now on. True, so that it can be the last
   /// call of who says true.
   [[gnu::always_inline]] bool leave_as_own(gate& g, word m) noexcept {
-    set_marks(m);
+    show(m);
     return !leaves_debts(g) || release_owed();
+  }
+  /// The first half of leave_as_own(); leaves_debts() follows, at once.
+  [[gnu::always_inline]] void show(word m) noexcept {
+    marks_ = m;
+    shown_.store(m, std::memory_order_release);
   }
   static void leave_gate(gate& g) noexcept {
     if (leaves_debts(g)) release_owed();
@@ -213,6 +222,8 @@ class monitor {
     return __builtin_expect(g.owed.load(std::memory_order_relaxed) != nullptr, 0);
   }
   static bool release_owed() noexcept;
+  /// The marks, by the calling loop, where it is at home.
+  [[nodiscard]] word shown() const noexcept { return shown_.load(std::memory_order_relaxed); }
 
   /// Carries r out, or leaves it. r must last until it was carried out.
   void perform(request& r) noexcept {
@@ -285,10 +296,9 @@ class monitor {
 
   // --- inside ---
 
-  /// What leave() will write into the word; while the monitor is a loop's own, seen at once.
-  [[nodiscard]] word marks() const noexcept { return marks_.load(std::memory_order_relaxed); }
-  /// release: pairs with look().
-  void set_marks(word m) noexcept { marks_.store(m, std::memory_order_release); }
+  /// The marks as leave() will show them.
+  [[nodiscard]] word marks() const noexcept { return marks_; }
+  void set_marks(word m) noexcept { marks_ = m; }
   /// How often the same loop must come, and nobody else, before it is made its own; 0 when that never happens any more.
   [[nodiscard]] std::uint8_t patience() const noexcept { return patience_; }
   /// The calling loop has come often enough.
@@ -313,6 +323,8 @@ class monitor {
   /// Sets the mark, and lets all in `list` through.
   void set_mark(wait_list& list) noexcept {
     set_marks(mark);
+    // Who becomes whose own it is shows the marks a moment before it leaves; so not by this time.
+    if (std::exchange(ripe_, false)) --uses_;
     while (wait_entry* e = list.claim_front()) grant(*e);
   }
   void grant_unclaimed(wait_entry& e) noexcept {
@@ -367,7 +379,7 @@ class monitor {
     // acquire: pairs with leave(); what was done inside before is visible.
     if (!word_.compare_exchange_weak(w, w | occupied, std::memory_order_acquire, std::memory_order_relaxed))
       return false;
-    marks_.store(w & every_mark, std::memory_order_relaxed);
+    marks_ = w & every_mark;
     gate* const g = gate_of_loop();
     if (!g || user_ != g) {
       user_ = g;
@@ -384,8 +396,9 @@ class monitor {
   void leave_own(gate& g) noexcept;
   void leave_slowly() noexcept;
 
-  std::atomic<word> marks_{0};
   wait_entry* woken_ = nullptr;
+  word marks_ = 0;
+  std::atomic<word> shown_{0};
   gate* user_ = nullptr;   ///< whose own it is, or may become
   std::uint8_t uses_ = 0;  ///< how often in a row by that one
   std::uint8_t patience_ = first_patience;

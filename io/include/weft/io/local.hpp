@@ -106,7 +106,8 @@ struct peer_credentials {
   ::gid_t group = 0;
 };
 
-/// As the system vouches for it (SO_PEERCRED). Throws error with ENOTSUP when this is no local socket; stream_closed.
+/// As the system vouches for it (SO_PEERCRED). Throws error with ENOTSUP when this is no local socket; stream_closed;
+/// wrong_loop.
 peer_credentials credentials_of(stream& s);
 
 }  // namespace weft::io

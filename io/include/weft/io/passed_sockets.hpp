@@ -19,8 +19,9 @@ struct passed_socket {
 /// it. Any thread.
 std::vector<passed_socket> take_passed_sockets();
 
-/// A listener of the calling loop on a socket that listens already, over IP or local. It no longer blocks, also for
-/// other processes that share it. Throws error with EINVAL when this is no listening stream socket; no_runtime.
+/// A listener of the calling loop on a socket that listens already, over IP or local. It is closed on exec from now on,
+/// and no longer blocks, also for other processes that share it. Throws error with EINVAL when this is no listening
+/// stream socket; no_runtime.
 listener adopt_listener(unique_fd socket);
 
 }  // namespace weft::io
