@@ -111,7 +111,7 @@ class wait_list {
 /// In both the marks are in shown_.
 ///
 /// To show a mark, in the word or in shown_, is the last that is done to the monitor: whoever sees it may have been let
-/// through, and destroy it.
+/// through, and destroy it. Model: tests/model/shown.pml.
 ///
 /// Who may touch what:
 ///   word_   anybody.
