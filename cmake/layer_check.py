@@ -55,9 +55,10 @@ FLOORS = {
         # 0 words
         {"public": "error endpoint unique_fd lines buffer", "private": "sockaddr sigpipe"},
         # 1 streams
-        {"public": "transport stream sync_stream boost_stream listener", "private": "stream_access"},
+        {"public": "transport stream sync_stream boost_stream listener",
+         "private": "descriptor socket_calls socket stream_access"},
         # 2 Asio and descriptors
-        {"public": "wait_fd loop_executor completion use_fiber asio_awaitable", "private": "descriptor socket"},
+        {"public": "wait_fd loop_executor completion use_fiber asio_awaitable", "private": ""},
         # 3 kinds
         {"public": "copy resolve happy_eyeballs tcp local passed_sockets udp pipe signals file process memory sim_network", "private": "passed_listing"},
         # 4 servers
