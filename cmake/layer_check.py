@@ -38,7 +38,7 @@ FLOORS = {
         {"public": "future_core future promise", "private": ""},
         # 5 sync
         {
-            "public": "monitor event mutex shared_mutex condition_variable semaphore latch barrier channel_core channel feed watch broadcast"
+            "public": "wait_list monitor event mutex shared_mutex condition_variable semaphore latch barrier channel_core channel feed watch broadcast"
             " select",
             "private": "",
         },

@@ -304,6 +304,7 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
 [[gnu::noinline]] departure channel_core::received_at_home(turn& t) {
   if (!goes_in(*tl_gate)) [[unlikely]]
     return received_from_outside(t);
+  take_marks();
   t.how = take(t.item);
   leave();
   return t.how != outcome::full_or_empty ? departure() : received_slowly(t);
@@ -348,21 +349,22 @@ channel_core::outcome channel_core::receive(turn& t, deadline until) {
 // --- from a sender's hand to a receiver's ---
 
 // Inside; nothing is held, and it is not closed, while somebody waits to receive. r has been claimed, and is in no
-// list.
-[[gnu::always_inline]] inline void channel_core::is_to_receive(turn& r) noexcept {
+// list. m are the marks so far; gives those from now on.
+[[gnu::always_inline]] inline channel_core::word channel_core::is_to_receive(turn& r, word m) noexcept {
   if (receivers_.empty()) {
     awaited_.store(false, std::memory_order_relaxed);
     // There are senders when one is the other arm of the same select.
-    set_marks(senders_.empty() ? room_in_itself_ : room_in_itself_ | something);
+    m = senders_.empty() ? room_in_itself_ : room_in_itself_ | something;
   }
   ++undone_;
   r.granted = true;
   r.how = outcome::done;
+  return m;
 }
 
 channel_core::turn* channel_core::pick_receiver() noexcept {
   turn* const r = first_of(receivers_);
-  if (r) is_to_receive(*r);
+  if (r) set_marks(is_to_receive(*r, marks()));
   return r;
 }
 
@@ -376,12 +378,12 @@ channel_core::turn* channel_core::pick_receiver() noexcept {
     return hand_over_of_others_now();
   turn* const r = static_cast<turn*>(receivers_.front());
   if (!r || r->shared || !fiber_wait::claim_near(r->who)) [[unlikely]]
-    return hand_over_inside();
+    return hand_over_at_home();
   (void)receivers_.pop_front();
-  is_to_receive(*r);
+  const word m = is_to_receive(*r, shown());
   if (plain) fiber_wait::resume_near(r->who);
   const handing h{r, plain};
-  show(marks());
+  show(m);
   return leaves_debts(here) ? settled(h) : h;
 }
 
@@ -393,6 +395,11 @@ channel_core::turn* channel_core::pick_receiver() noexcept {
 
 [[gnu::noinline]] channel_core::handing channel_core::hand_over_of_others() noexcept {
   if (!looks(room) || !try_enter()) return {};
+  return hand_over_inside();
+}
+
+[[gnu::noinline]] channel_core::handing channel_core::hand_over_at_home() noexcept {
+  take_marks();
   return hand_over_inside();
 }
 

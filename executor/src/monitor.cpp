@@ -67,7 +67,7 @@ void monitor::leave_slowly() noexcept {
       if (!can_fence_all_threads()) {
         patience_ = 0;
       } else {
-        shown_.store(marks_, std::memory_order_relaxed);
+        shown_.store(marks_, std::memory_order_release);
         then = own_of(*user_);
       }
     }
@@ -106,6 +106,7 @@ void monitor::leave_own(gate& g) noexcept {
 void monitor::is_nobodys() noexcept {
   user_ = nullptr;
   uses_ = 0;
+  ripe_ = false;
   patience_ = patience_ < last_patience ? static_cast<std::uint8_t>(2 * patience_) : 0;
 }
 
@@ -134,6 +135,7 @@ void monitor::is_nobodys() noexcept {
   if (was == debt::home) delete d;
   if (inside || was == debt::home) return false;
   is_nobodys();
+  take_marks();
   w = word_.load(std::memory_order_relaxed);
   while (!word_.compare_exchange_weak(w, (w & ~low_bits) | occupied | marks(), std::memory_order_acq_rel,
                                       std::memory_order_relaxed)) {
@@ -150,6 +152,7 @@ void monitor::is_nobodys() noexcept {
     if (was != debt::pending) delete d;
     if (was != debt::taken) {
       of.is_nobodys();
+      of.take_marks();
       of.leave_slowly();
     }
     d = next;
@@ -301,7 +304,7 @@ void monitor::has_waited(mark_wait& w) {
 }
 
 bool monitor::set_mark_at_home(wait_list& list) noexcept {
-  if (!enter_own()) return false;
+  if (!enter_own_lightly()) return false;
   while (wait_entry* const e = list.front()) {
     if (!fiber_wait::claim_near(e->who)) [[unlikely]] {
       set_mark(list);
@@ -316,7 +319,7 @@ bool monitor::set_mark_at_home(wait_list& list) noexcept {
 }
 
 bool monitor::clear_mark_at_home() noexcept {
-  if (!enter_own()) return false;
+  if (!enter_own_lightly()) return false;
   return leave_as_own(*tl_gate, 0);
 }
 

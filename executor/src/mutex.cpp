@@ -53,7 +53,7 @@ bool mutex::try_lock() noexcept {
   if (is_at_home(here)) [[likely]] {
     if (!goes_in(here)) [[unlikely]]
       return try_lock_of_others_now();
-    const word before = marks();
+    const word before = shown();
     if (before & locked) [[unlikely]]
       return !leave_as_own(here, before);
     agent* const me = tl_agent;
@@ -200,7 +200,7 @@ void mutex::unlock() noexcept {
   if (agent* const me = tl_agent; me && owned_by_task_of(*me) && is_at_home(here)) [[likely]] {
     if (!goes_in(here)) [[unlikely]]
       return unlock_of_others_now();
-    if (marks() != locked || !me->gives_up_last(this)) [[unlikely]]
+    if (shown() != locked || !me->gives_up_last(this)) [[unlikely]]
       return unlock_inside(*me);
     owner_.store(nullptr, std::memory_order_relaxed);
     leave_as_own(here, 0);
@@ -210,6 +210,7 @@ void mutex::unlock() noexcept {
 }
 
 [[gnu::noinline]] void mutex::unlock_inside(agent& me) noexcept {
+  take_marks();
   me.give_up(this);
   owner_.store(nullptr, std::memory_order_relaxed);
   pass_on();

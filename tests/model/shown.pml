@@ -5,14 +5,17 @@
  *
  * A latch of two: the home loop and another each count it down once, in any order, the other by a request that it does
  * not wait for where it finds somebody inside; a third looks, and when it sees the mark the latch is gone.
+ * Whoever is the last inside may make it its loop's own, on leaving.
  * Claims: nobody touches the latch when it is gone; the third gets to see the mark.
  *
  * Mutants:
  *   MUTANT_AT_ONCE       what is shown is written when the mark is set, not when all else is done
  *   MUTANT_ALWAYS_SHOWN  what is shown counts, too, when the monitor is no loop's own
+ *   MUTANT_LOOK_ONCE     who looks does not read the word again
  */
 #define THREADS 3 /* 0 the home loop, 1 the other, 2 who looks */
-#define WORD 0    /* 1 occupied, 2 a loop's own, 4 being taken away, 8 a request of the other, 16 the mark */
+/* 1 occupied, 2 a loop's own, 4 being taken away, 8 a request of the other, 16 the mark, 32 the other loop's own */
+#define WORD 0
 #define SHOWN 1
 #define INSIDE 2
 #define OWED 3
@@ -25,6 +28,7 @@
 #define TAKEN_AWAY 7
 #define REQUEST 8
 #define MARK 16
+#define OF_ITS_LOOP 32
 
 #define PENDING 0
 #define TAKEN 1
@@ -69,7 +73,13 @@ inline leave() {
         store(SHOWN, marks);
 #endif
         assert(alive);
-        compare_exchange(WORD, w, marks, ok);
+        if
+        :: compare_exchange(WORD, w, marks, ok)
+        :: count == 2 && !(w & 2) ->
+           store(SHOWN, marks);
+           assert(alive);
+           compare_exchange(WORD, w, OWN + OF_ITS_LOOP * me, ok)
+        fi;
         if
         :: ok -> break
         :: else
@@ -171,14 +181,23 @@ proctype other() {
 
 proctype looker() {
   byte me = 2;
-  byte w, x;
+  byte w, x, again;
   do
   :: load(WORD, w);
 #ifdef MUTANT_ALWAYS_SHOWN
      load(SHOWN, x);
 #else
      if
-     :: w & 2 -> load(SHOWN, x)
+     :: w & 2 ->
+        load(SHOWN, x);
+#ifndef MUTANT_LOOK_ONCE
+        load(WORD, again);
+        if
+        :: again != w -> x = 0
+        :: else
+        fi;
+        again = 0
+#endif
      :: else -> x = w & MARK
      fi;
 #endif

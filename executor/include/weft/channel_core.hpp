@@ -118,10 +118,11 @@ class channel_core : private monitor {
   [[nodiscard]] bool looks(word what) const noexcept { return look() & what; }
   void remark() noexcept;
   turn* pick_receiver() noexcept;
-  void is_to_receive(turn& r) noexcept;
+  word is_to_receive(turn& r, word m) noexcept;
   handing hand_over_in_line(bool plain) noexcept;
   handing hand_over_of_others() noexcept;
   handing hand_over_of_others_now() noexcept;
+  handing hand_over_at_home() noexcept;
   handing hand_over_inside() noexcept;
   handing hand_over_after_checkpoint(bool plain);
   static handing settled(handing h) noexcept;

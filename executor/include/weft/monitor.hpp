@@ -26,89 +26,15 @@
 #include "weft/deadline.hpp"
 #include "weft/departure.hpp"
 #include "weft/gate.hpp"
+#include "weft/wait_list.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::detail {
 
-class monitor;
-
-/// Something to be done inside. It lies with whoever asks, until it is carried out.
-///
-/// What has no initial value, here and in a wait_entry, is written before it is read: many entries end without the most
-/// of it, and to clear it is a good part of what they cost.
-struct alignas(16) request {
-  void (*carry_out)(request&) noexcept;  ///< whoever asks sets it
-  request* next_request;                 ///< set where it is left
-};
-
-/// A request that an agent waits for; on its frame.
-///
-/// Who may touch what: the agent until the request is made, whoever is inside the monitor from then on, and the agent
-/// again once it is woken, or has retracted it.
-struct wait_entry : request {
-  monitor* where;  ///< set, with `who`, when the wait begins
-  waker who;
-  bool shared = false;     ///< its wait may be ended by others at the same time (select)
-  bool by_itself = false;  ///< carried out by the agent that waits
-  bool granted = false;
-  enum stay : std::uint8_t { staying, leaving, dropped };
-  std::atomic<stay> stays{staying};  ///< who comes first: its agent, to take it out, or who finds that its wait is over
-  class wait_list* in = nullptr;
-  wait_entry* next;  ///< these two set by the list
-  wait_entry* previous;
-
-  /// Decides its wait. False when that has ended otherwise: then it is to get nothing.
-  [[nodiscard]] bool claim() noexcept { return shared ? who.claim() : who.claim_alone(); }
-  /// Inside, for one in no list, that could not be claimed: its agent need not come for it any more, and must not if
-  /// the primitive is to go. False when it is on its way; else it may be gone now.
-  bool drop() noexcept { return stays.exchange(dropped, std::memory_order_acq_rel) == staying; }
-};
-
-/// Who waits, oldest first.
-class wait_list {
- public:
-  [[nodiscard]] bool empty() const noexcept { return !first_; }
-  [[nodiscard]] wait_entry* front() const noexcept { return first_; }
-  void push_back(wait_entry& e) noexcept { insert(e, last_, nullptr); }
-  void push_front(wait_entry& e) noexcept { insert(e, nullptr, first_); }
-  void erase(wait_entry& e) noexcept {
-    (e.previous ? e.previous->next : first_) = e.next;
-    (e.next ? e.next->previous : last_) = e.previous;
-    e.in = nullptr;
-  }
-  /// Takes out the oldest; there must be one.
-  wait_entry& pop_front() noexcept {
-    wait_entry& e = *first_;
-    first_ = e.next;
-    (first_ ? first_->previous : last_) = nullptr;
-    e.in = nullptr;
-    return e;
-  }
-  /// Takes out the oldest whose wait this call decides; null if there is none.
-  [[nodiscard]] wait_entry* claim_front() noexcept {
-    while (first_) {
-      wait_entry& e = pop_front();
-      if (e.claim()) return &e;
-      e.drop();
-    }
-    return nullptr;
-  }
-
- private:
-  void insert(wait_entry& e, wait_entry* before, wait_entry* after) noexcept {
-    e.in = this;
-    e.previous = before;
-    e.next = after;
-    (before ? before->next : first_) = &e;
-    (after ? after->previous : last_) = &e;
-  }
-  wait_entry* first_ = nullptr;
-  wait_entry* last_ = nullptr;
-};
-
 /// word_ holds: occupied; the primitive's marks; the newest request that was left. While the monitor is a loop's own:
 /// occupied, `own` and that loop's gate, for as long. While it is being taken away: the two with `mark`, and requests.
-/// In both the marks are in shown_.
+/// In both the marks are in shown_. The loop that is at home changes them there alone; who may be inside for longer, or
+/// be joined by requests, takes them over into marks_ first.
 ///
 /// To show a mark, in the word or in shown_, is the last that is done to the monitor: whoever sees it may have been let
 /// through, and destroy it. Model: tests/model/shown.pml.
@@ -134,8 +60,16 @@ class monitor {
   /// The marks, from outside.
   [[nodiscard]] word look() const noexcept {
     // acquire: pairs with leave(), here and below.
-    const word w = word_.load(std::memory_order_acquire);
-    return w & own ? shown_.load(std::memory_order_acquire) : w & every_mark;
+    word w = word_.load(std::memory_order_acquire);
+    while (w & own) {
+      const word m = shown_.load(std::memory_order_acquire);
+      // Since the word was read the monitor may have been taken away and be about to become a loop's own again, by
+      // somebody who has shown the marks already, and is inside still.
+      const word now = word_.load(std::memory_order_acquire);
+      if (now == w) return m;
+      w = now;
+    }
+    return w & every_mark;
   }
   /// True when the marks are m, and nobody is inside who might change them.
   [[nodiscard]] bool settled_at(word m) const noexcept {
@@ -161,6 +95,12 @@ class monitor {
   /// The same, where it is the calling loop's own and the loop is inside nothing else. Never true off the loops:
   /// threads outside share a gate, in which nobody may be seen, and which is nobody's home.
   [[nodiscard]] bool enter_own() noexcept {
+    if (!enter_own_lightly()) return false;
+    take_marks();
+    return true;
+  }
+  /// The same without take_marks().
+  [[nodiscard]] bool enter_own_lightly() noexcept {
     gate& g = *tl_gate;
     if (!is_at_home(g)) return false;
     if (goes_in(g)) return true;
@@ -168,11 +108,11 @@ class monitor {
     return false;
   }
   // Its halves, for who must not have a call in the way. g: the calling thread's.
-  /// True when the caller may call goes_in(). If that says true, shown() has been marks() in between.
+  /// True when the caller may call goes_in(). If that says true, shown() has told the marks in between.
   [[nodiscard, gnu::always_inline]] bool is_at_home(const gate& g) const noexcept {
     return word_.load(std::memory_order_relaxed) == own_of(g) && !g.inside.load(std::memory_order_relaxed);
   }
-  /// True when the caller is inside now. Else leave_gate(g) must follow, at once.
+  /// True when the caller is inside now, without take_marks(). Else leave_gate(g) must follow, at once.
   [[nodiscard, gnu::always_inline]] bool goes_in(gate& g) noexcept {
     // Dekker with take_over(), whose half of the fences this one's has, too: inside first, then the word. That it is a
     // loop's own does not do: since is_at_home() it may have become another's. Model: tests/model/rehome.pml.
@@ -208,10 +148,7 @@ class monitor {
     return !leaves_debts(g) || release_owed();
   }
   /// The first half of leave_as_own(); leaves_debts() follows, at once.
-  [[gnu::always_inline]] void show(word m) noexcept {
-    marks_ = m;
-    shown_.store(m, std::memory_order_release);
-  }
+  [[gnu::always_inline]] void show(word m) noexcept { shown_.store(m, std::memory_order_release); }
   static void leave_gate(gate& g) noexcept {
     if (leaves_debts(g)) release_owed();
   }
@@ -224,6 +161,8 @@ class monitor {
   static bool release_owed() noexcept;
   /// The marks, by the calling loop, where it is at home.
   [[nodiscard]] word shown() const noexcept { return shown_.load(std::memory_order_relaxed); }
+  /// Inside, of one that is a loop's own: marks() and leave() may be used from now on.
+  void take_marks() noexcept { marks_ = shown(); }
 
   /// Carries r out, or leaves it. r must last until it was carried out.
   void perform(request& r) noexcept {
@@ -323,8 +262,6 @@ class monitor {
   /// Sets the mark, and lets all in `list` through.
   void set_mark(wait_list& list) noexcept {
     set_marks(mark);
-    // Who becomes whose own it is shows the marks a moment before it leaves; so not by this time.
-    if (std::exchange(ripe_, false)) --uses_;
     while (wait_entry* e = list.claim_front()) grant(*e);
   }
   void grant_unclaimed(wait_entry& e) noexcept {
