@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "weft/cancel.hpp"
+#include "weft/rarely.hpp"
 #include "weft/runnable.hpp"
 #include "weft/timer.hpp"
 #include "weft/waiter.hpp"
@@ -46,15 +47,14 @@ inline scope* cancelled_scope(agent& a) noexcept {
 }
 /// throw_if_cancelled(), at the price of one load when nothing was cancelled.
 inline void throw_if_cancelled_now(agent& a) {
-  if (may_be_cancelled(a)) [[unlikely]]
-    throw_if_cancelled(a);
+  if (rarely(may_be_cancelled(a))) throw_if_cancelled(a);
 }
 /// True for a fiber that nobody has asked to end. Null is none.
 inline bool is_uncancelled_fiber(const agent* a) noexcept {
-  return a && a->what == agent::kind::fiber && !a->hint.load(std::memory_order_relaxed);
+  return !rarely(!a) && !rarely(a->what != agent::kind::fiber) && !rarely(a->hint.load(std::memory_order_relaxed));
 }
 /// The whole of a checkpoint, for most: true when `a`, who runs here, is a fiber and may go on.
-inline bool passes_checkpoint(agent* a) noexcept { return is_uncancelled_fiber(a) && ++a->turn < 128; }
+inline bool passes_checkpoint(agent* a) noexcept { return is_uncancelled_fiber(a) && !rarely(++a->turn >= 128); }
 /// A checkpoint for the others.
 agent& checkpoint_slowly();
 /// cancelled_scope() for a wait of the caller's that was announced and is about to park.

@@ -256,13 +256,10 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
 // A fiber of the loop whose own the channel is needs no request: it links itself.
 [[gnu::noinline]] departure channel_core::begin_to_receive(turn& t) {
   agent* const me = tl_agent;
-  if (!passes_checkpoint(me)) [[unlikely]]
-    return received_after_checkpoint(t);
-  if (!is_at_home(*tl_gate)) [[unlikely]]
-    return received_slowly(t);
+  if (rarely(!passes_checkpoint(me))) return received_after_checkpoint(t);
+  if (rarely(!is_at_home(*tl_gate))) return received_slowly(t);
   if (shown() & something) return received_at_home(t);
-  if (has_deadline(*me, {}) || !can_park(*me)) [[unlikely]]
-    return received_slowly(t);
+  if (rarely(has_deadline(*me, {})) || rarely(!can_park(*me))) return received_slowly(t);
   return link_and_depart(t);
 }
 
@@ -270,20 +267,17 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
 [[gnu::noinline]] departure channel_core::link_and_depart(turn& t) {
   agent* const me = tl_agent;
   gate& here = *tl_gate;
-  if (!goes_in(here)) [[unlikely]]
-    return received_from_outside(t);
+  if (rarely(!goes_in(here))) return received_from_outside(t);
   t.where = this;
   t.who = fiber_wait::handle(*me, announce(*me, wait_kind::channel, this, 0));
   receivers_.push_back(t);
   awaited_.store(true, std::memory_order_relaxed);
   is_about_to_park(*me);
   show(room);
-  if (leaves_debts(here)) [[unlikely]]
-    return depart_settled(t);
+  if (leaves_debts(here)) return depart_settled(t);
   auto& f = static_cast<fiber_agent&>(*me);
   fiber_agent* const next = f.home->next_at_hand(f);
-  if (!next) [[unlikely]]
-    return depart_slowly(t);
+  if (rarely(!next)) return depart_slowly(t);
   return f.home->depart_for(f, *next);
 }
 
@@ -351,10 +345,12 @@ channel_core::outcome channel_core::receive(turn& t, deadline until) {
 // Inside; nothing is held, and it is not closed, while somebody waits to receive. r has been claimed, and is in no
 // list. m are the marks so far; gives those from now on.
 [[gnu::always_inline]] inline channel_core::word channel_core::is_to_receive(turn& r, word m) noexcept {
-  if (receivers_.empty()) {
+  if (receivers_.empty()) [[likely]] {
     awaited_.store(false, std::memory_order_relaxed);
     // There are senders when one is the other arm of the same select.
-    m = senders_.empty() ? room_in_itself_ : room_in_itself_ | something;
+    m = room_in_itself_;
+    if (!senders_.empty()) [[unlikely]]
+      m |= something;
   }
   ++undone_;
   r.granted = true;
@@ -370,18 +366,17 @@ channel_core::turn* channel_core::pick_receiver() noexcept {
 
 // Each other way is a function of its own, so that this one keeps nothing over a call.
 [[gnu::always_inline]] inline channel_core::handing channel_core::hand_over_in_line(bool plain) noexcept {
-  if (!awaited_.load(std::memory_order_relaxed)) return {};  // to be known for certain only inside; see put()
+  if (!awaited_.load(std::memory_order_relaxed)) [[unlikely]]
+    return {};  // to be known for certain only inside; see put()
   gate& here = *tl_gate;
-  if (!is_at_home(here)) [[unlikely]]
-    return hand_over_of_others();
-  if (!goes_in(here)) [[unlikely]]
-    return hand_over_of_others_now();
+  if (rarely(!is_at_home(here))) return hand_over_of_others();
+  if (rarely(!goes_in(here))) return hand_over_of_others_now();
   turn* const r = static_cast<turn*>(receivers_.front());
-  if (!r || r->shared || !fiber_wait::claim_near(r->who)) [[unlikely]]
-    return hand_over_at_home();
+  if (rarely(!r) || rarely(r->shared) || rarely(!fiber_wait::claim_near(r->who))) return hand_over_at_home();
   (void)receivers_.pop_front();
   const word m = is_to_receive(*r, shown());
-  if (plain) fiber_wait::resume_near(r->who);
+  if (plain) [[likely]]
+    fiber_wait::resume_near(r->who);
   const handing h{r, plain};
   show(m);
   return leaves_debts(here) ? settled(h) : h;
@@ -415,8 +410,7 @@ channel_core::turn* channel_core::pick_receiver() noexcept {
 }
 
 [[gnu::noinline]] channel_core::handing channel_core::hand_over(bool plain) {
-  if (!passes_checkpoint(tl_agent)) [[unlikely]]
-    return hand_over_after_checkpoint(plain);
+  if (rarely(!passes_checkpoint(tl_agent))) return hand_over_after_checkpoint(plain);
   return hand_over_in_line(plain);
 }
 

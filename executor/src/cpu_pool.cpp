@@ -227,8 +227,6 @@ thread_local body_slot tl_body;
 
 }  // namespace
 
-const void* algorithm_context() { return tbb::task::current_context(); }
-
 bool in_own_algorithm(const agent* stack) noexcept {
   const void* const here = algorithm_context();
   return here && !(stack && here == static_cast<const fiber_agent*>(stack)->entered_in);

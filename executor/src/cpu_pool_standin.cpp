@@ -64,7 +64,6 @@ class standin_pool final : public cpu_runner {
 
 }  // namespace
 
-const void* algorithm_context() { return nullptr; }
 bool in_own_algorithm(const agent*) noexcept { return false; }
 agent* bound_body() noexcept { return nullptr; }
 agent& body_agent() { return *current_agent(); }

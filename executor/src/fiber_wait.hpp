@@ -11,6 +11,7 @@
 #include "fiber_agent.hpp"
 #include "runtime_core.hpp"
 #include "switching.hpp"
+#include "weft/rarely.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::detail {
@@ -21,8 +22,8 @@ bool has_changed_fp_control(const agent& a) noexcept;
 
 /// What costs nothing when it does not happen is checked where a fiber really parks.
 [[gnu::always_inline]] inline void check_can_park(const agent& a) {
-  if (a.what == agent::kind::fiber && in_foreign_algorithm()) [[unlikely]]
-    throw_wait_in_algorithm(a);
+  if (a.what == agent::kind::fiber) [[likely]]
+    if (rarely(in_foreign_algorithm())) throw_wait_in_algorithm(a);
 #ifndef NDEBUG
   if (has_changed_fp_control(a)) throw_fp_control_changed(a);
 #endif
@@ -106,17 +107,17 @@ class fiber_wait {
   }
 
   /// For one without a fiber_wait, that parked and has been resumed: ends it, and says how it ended.
-  static wake_reason end(const waker& w, time_limit* limit) noexcept {
-    const wake_reason how = w.who_->came_back();
-    const wake_reason why = limit ? limit->end(how) : how;
+  static wake_reason end(const waker& w) noexcept { return w.end(); }
+  static wake_reason end(const waker& w, time_limit& limit) noexcept {
+    const wake_reason how = limit.end(w.who_->came_back());
     w.who_->take_back(w.word_);
-    return why;
+    return how;
   }
 
   // The other side: waker::claim_alone() and resume(), in line for a fiber of the calling loop.
   /// False for others, too.
   [[nodiscard, gnu::always_inline]] static bool claim_near(const waker& w) noexcept {
-    return is_near(*w.who_) && decide_plainly(*w.who_, w.word_);
+    return !rarely(!is_near(*w.who_)) && !rarely(!decide_plainly(*w.who_, w.word_));
   }
   static void resume(const waker& w) noexcept {
     if (is_near(*w.who_))
@@ -128,7 +129,9 @@ class fiber_wait {
   [[gnu::always_inline]] static void resume_near(const waker& w) noexcept { tl_loop->ready(w.who_); }
 
  private:
-  static bool is_near(const agent& a) noexcept { return a.home == tl_loop && a.what == agent::kind::fiber; }
+  static bool is_near(const agent& a) noexcept {
+    return !rarely(a.home != tl_loop) && !rarely(a.what != agent::kind::fiber);
+  }
 
   agent& agent_;
   const std::uint64_t word_;

@@ -50,10 +50,10 @@ void future_waiter::fire_it(wait_node& n) noexcept {
 
 // The only one there is, of this loop.
 [[gnu::always_inline]] inline void future_waiter::fire_here() noexcept {
-  if (who_.claim_alone())
-    owner_.home->ready(&owner_);
-  else
+  if (rarely(!who_.claim_alone()))
     let_go();
+  else
+    owner_.home->ready(&owner_);
 }
 
 void future_waiter::let_go() noexcept {
@@ -160,7 +160,7 @@ void future_core::fire_all(wait_node* newest) noexcept {
 
 void future_core::publish() noexcept {
   const auto head = head_.load(std::memory_order_relaxed);
-  if (head & only) {
+  if (head & only) [[likely]] {
     alone_ = true;
     head_.store(done, std::memory_order_relaxed);
     static_cast<future_waiter*>(reinterpret_cast<wait_node*>(head & ~only))->fire_here();
@@ -217,11 +217,11 @@ void future_core::wait_shielded() noexcept {
 
 [[gnu::noinline]] bool future_core::wait_owned(deadline until) {
   agent* const who = tl_agent;
-  if (passes_checkpoint(who)) [[likely]] {
+  if (!rarely(!passes_checkpoint(who))) {
     if (ready()) return true;
-    if (until.is_never() && who->task && who->task->own.until().is_never() && nobody_else()) [[likely]] {
-      if (!wait_for_own(*who)) [[unlikely]]
-        give_up_own(*who);
+    if (!rarely(!until.is_never()) && !rarely(!who->task) && !rarely(!who->task->own.until().is_never()) &&
+        !rarely(!nobody_else())) {
+      if (rarely(!wait_for_own(*who))) give_up_own(*who);
       return true;
     }
   }
@@ -242,14 +242,12 @@ void future_core::wait_shielded() noexcept {
 // False when the caller was cancelled.
 [[gnu::always_inline]] inline bool future_core::wait_for_own(agent& who) {
   const std::uint64_t producer = producer_id();
-  if (who.task->id() == producer) [[unlikely]]
-    throw_waits_for_itself();
+  if (rarely(who.task->id() == producer)) throw_waits_for_itself();
   check_can_park(who);
   fiber_wait w(who, wait_kind::future, this, producer);
   future_waiter n(who, w.handle());
   head_.store(reinterpret_cast<std::uintptr_t>(static_cast<wait_node*>(&n)) | only, std::memory_order_relaxed);
-  if (w.park() == wake_reason::woken) [[likely]]
-    return true;
+  if (!rarely(w.park() != wake_reason::woken)) return true;
   n.leave(*this);
   return false;
 }
@@ -275,8 +273,7 @@ void future_core::throw_error() const {
 }
 
 void future_core::end() noexcept {
-  if (failed()) [[unlikely]]
-    end_error();
+  if (rarely(failed())) end_error();
   destroy();
 }
 

@@ -228,9 +228,8 @@ void monitor::carry_out_wait(request& r) noexcept {
 // A fiber of the loop whose own it is needs no request: it links itself.
 [[gnu::noinline]] departure monitor::begin_to_wait(mark_wait& w, deadline until) {
   agent* const me = tl_agent;
-  if (!passes_checkpoint(me)) [[unlikely]]
-    return waited_after_checkpoint(w, until);
-  if (!is_at_home(*tl_gate) || (shown() & mark) || !can_park(*me)) return waited_slowly(w, until);
+  if (rarely(!passes_checkpoint(me))) return waited_after_checkpoint(w, until);
+  if (rarely(!is_at_home(*tl_gate)) || (shown() & mark) || rarely(!can_park(*me))) return waited_slowly(w, until);
   return link_and_depart(w, until);
 }
 
@@ -238,14 +237,12 @@ void monitor::carry_out_wait(request& r) noexcept {
 [[gnu::noinline]] departure monitor::link_and_depart(mark_wait& w, deadline until) {
   agent* const me = tl_agent;
   gate& here = *tl_gate;
-  if (!goes_in(here)) [[unlikely]]
-    return waited_from_outside(w, until);
+  if (rarely(!goes_in(here))) return waited_from_outside(w, until);
   w.where = this;
   w.who = fiber_wait::handle(*me, announce(*me, wait_kind::other, this, 0));
   w.list->push_back(w);
   is_about_to_park(*me);
-  if (leaves_debts(here)) [[unlikely]]
-    release_owed();
+  if (leaves_debts(here)) release_owed();
   if (has_deadline(*me, until)) return depart_in_time(w, until);
   return depart(w);
 }
@@ -259,8 +256,7 @@ void monitor::carry_out_wait(request& r) noexcept {
 departure monitor::depart(mark_wait& w) {
   auto& me = static_cast<fiber_agent&>(*tl_agent);
   fiber_agent* const next = tl_loop->next_at_hand(me);
-  if (!next) [[unlikely]]
-    return depart_slowly(w);
+  if (rarely(!next)) return depart_slowly(w);
   return tl_loop->depart_for(me, *next);
 }
 
@@ -268,10 +264,19 @@ departure monitor::depart(mark_wait& w) {
   return tl_loop->depart(static_cast<fiber_agent&>(*tl_agent), [&] { return is_back_already(w); });
 }
 
+// Without a limit it has no call, and keeps nothing over one.
 void monitor::has_waited(mark_wait& w) {
-  const wake_reason how = fiber_wait::end(w.who, w.limit);
-  if (how == wake_reason::woken) [[likely]]
-    return;
+  if (w.limit) [[unlikely]]
+    return has_waited_in_time(w);
+  if (rarely(fiber_wait::end(w.who) != wake_reason::woken)) give_up(w, wake_reason::cancelled);
+}
+
+[[gnu::noinline]] void monitor::has_waited_in_time(mark_wait& w) {
+  const wake_reason how = fiber_wait::end(w.who, *w.limit);
+  if (rarely(how != wake_reason::woken)) give_up(w, how);
+}
+
+[[gnu::cold, gnu::noinline]] void monitor::give_up(mark_wait& w, wake_reason how) {
   retract(w);
   if (how == wake_reason::cancelled) throw_cancelled(waiting_agent());
 }
@@ -306,7 +311,7 @@ void monitor::has_waited(mark_wait& w) {
 bool monitor::set_mark_at_home(wait_list& list) noexcept {
   if (!enter_own_lightly()) return false;
   while (wait_entry* const e = list.front()) {
-    if (!fiber_wait::claim_near(e->who)) [[unlikely]] {
+    if (rarely(!fiber_wait::claim_near(e->who))) {
       set_mark(list);
       leave();
       return true;

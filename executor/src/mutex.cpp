@@ -50,9 +50,8 @@ bool mutex::owned_by_task_of(const agent& who) const noexcept {
 
 bool mutex::try_lock() noexcept {
   detail::gate& here = *detail::tl_gate;
-  if (is_at_home(here)) [[likely]] {
-    if (!goes_in(here)) [[unlikely]]
-      return try_lock_of_others_now();
+  if (is_at_home(here)) {
+    if (detail::rarely(!goes_in(here))) return try_lock_of_others_now();
     const word before = shown();
     if (before & locked) [[unlikely]]
       return !leave_as_own(here, before);
@@ -198,8 +197,7 @@ void mutex::unlock() noexcept {
 #endif
   detail::gate& here = *detail::tl_gate;
   if (agent* const me = tl_agent; me && owned_by_task_of(*me) && is_at_home(here)) [[likely]] {
-    if (!goes_in(here)) [[unlikely]]
-      return unlock_of_others_now();
+    if (detail::rarely(!goes_in(here))) return unlock_of_others_now();
     if (shown() != locked || !me->gives_up_last(this)) [[unlikely]]
       return unlock_inside(*me);
     owner_.store(nullptr, std::memory_order_relaxed);

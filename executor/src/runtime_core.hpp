@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "algorithm_context.hpp"
 #include "scheduler.hpp"
 #include "weft/config.hpp"
 #include "weft/task.hpp"
@@ -53,9 +54,6 @@ std::shared_ptr<void> serial_algorithms();
 /// On a thread of the CPU pool: true inside the body of an algorithm, on whichever stack; `stack` is the CPU task whose
 /// stack it is, or null.
 bool in_own_algorithm(const agent* stack) noexcept;
-/// The oneTBB context that the caller runs in; null outside oneTBB. (Throws nothing, but who says so pays for it at
-/// each wait.)
-const void* algorithm_context();
 /// Not on a thread of the CPU pool: true inside an algorithm, a plain thread's or one that a fiber called.
 inline bool in_foreign_algorithm() { return algorithm_context() != nullptr; }
 /// In the body of an algorithm, the agent

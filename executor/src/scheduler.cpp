@@ -153,7 +153,7 @@ fiber_pool& loop_core::pool_for(std::uint32_t stack_size) {
 }
 
 [[gnu::always_inline]] inline void loop_core::start_or_resume(fiber& from, runnable* r) noexcept {
-  if (r->how == runnable::kind::resume) {
+  if (r->how == runnable::kind::resume) [[likely]] {
     switch_to(from, fiber_of(r));
   } else if (fiber_agent* f = stack_for(r)) {
     f->assigned = r;

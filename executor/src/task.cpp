@@ -147,7 +147,7 @@ void task_core::inherit(const agent* spawner) noexcept {
 }
 
 inline void task_core::inherit_values(context_values* values) noexcept {
-  if (values) [[unlikely]] {
+  if (rarely(values != nullptr)) {
     values_ = values->share();
     extras_ = true;
   }
@@ -218,7 +218,7 @@ void check_place(place where, const loop_core& here) {
     if (spawner->innermost) parent = spawner->innermost;
   }
   link_under(*parent);
-  if (here.root.requested() || (spawner && spawner->hint.load(std::memory_order_relaxed))) [[unlikely]]
+  if (rarely(here.root.requested()) || rarely(spawner && spawner->hint.load(std::memory_order_relaxed)))
     ask_as_spawned(here, parent == &here.root ? nullptr : spawner);
 }
 
@@ -226,8 +226,7 @@ void check_place(place where, const loop_core& here) {
 // here waits.
 bool start_task(task_core& task) {
   loop_core* const here = tl_loop;
-  if (!here || here->is_pool()) [[unlikely]]
-    return start_from_off_loops(task, {});
+  if (rarely(!here) || rarely(here->is_pool())) return start_from_off_loops(task, {});
   task.adopt_here(*here, tl_agent);
   task.home.store(here, std::memory_order_relaxed);
   here->ready(&task);
@@ -477,7 +476,7 @@ void task_core::forget() noexcept {
   const void* site = nullptr;
   std::memcpy(static_cast<void*>(&site), static_cast<const void*>(&site_), sizeof(site));
   a.site.store(site, std::memory_order_relaxed);
-  if (few_) [[unlikely]] {
+  if (rarely(few_ != nullptr)) {
     const char* const name = few_->name.c_str();
     for (std::size_t i = 0; i < std::size(a.name); ++i) {
       a.name[i].store(name[i], std::memory_order_relaxed);
@@ -499,8 +498,7 @@ void task_core::forget() noexcept {
 }
 
 void task_core::end(agent& a) noexcept {
-  if (a.locks != 0) [[unlikely]]
-    report_held_locks(a);
+  if (rarely(a.locks != 0)) report_held_locks(a);
   a.task_id.store(0, std::memory_order_release);
   a.task = nullptr;
   a.innermost = nullptr;
@@ -516,7 +514,7 @@ bool task_core::was_asked() noexcept {
 void task_core::execute_guarded() noexcept {
   std::exception_ptr error;
   bool was_cancelled = false;
-  if (was_asked()) {
+  if (rarely(was_asked())) {
     discard();
     was_cancelled = true;
   } else if (flavour_ != flavour::fiber && own.until().passed()) {
@@ -539,12 +537,12 @@ void task_core::execute_guarded() noexcept {
       was_cancelled = own.requested();
     }
   }
-  if (extras_) [[unlikely]] {
+  if (rarely(extras_)) {
     end_extras();
     if (!settle(settled::by_thread)) return;
   }
-  if (was_cancelled && !error) error = std::make_exception_ptr(cancelled(own.reason(), own.id(), own.by()));
-  if (error)
+  if (rarely(was_cancelled) && !error) error = std::make_exception_ptr(cancelled(own.reason(), own.id(), own.by()));
+  if (rarely(error != nullptr))
     complete_with(std::move(error), was_cancelled);
   else
     complete();
@@ -552,7 +550,7 @@ void task_core::execute_guarded() noexcept {
 
 // A fiber's body, or a message to the origin.
 void task_core::run() noexcept {
-  if (how == kind::call) {
+  if (how == kind::call) [[unlikely]] {
     on_origin();
     return;
   }
@@ -618,10 +616,11 @@ void task_core::fail_off_loop(std::exception_ptr error) noexcept {
 }
 
 void task_core::finished() noexcept {
-  if (flavour_ == flavour::fiber) {
+  if (flavour_ == flavour::fiber) [[likely]] {
     loop_core* const here = home.load(std::memory_order_relaxed);
-    if (own.children) pass_on(own, here->root);
-    if (origin == here) {
+    if (own.children) [[unlikely]]
+      pass_on(own, here->root);
+    if (origin == here) [[likely]] {
       unlink();
       forget();
       return;

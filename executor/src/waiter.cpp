@@ -264,7 +264,8 @@ detail::departure detail::light_wait::leave(const waker& who) {
   auto& me = static_cast<fiber_agent&>(*who.who_);
   is_about_to_park(me);
   fiber_agent* const next = me.home->next_at_hand(me);
-  return next ? me.home->depart_for(me, *next) : depart_lightly();
+  if (rarely(!next)) return depart_lightly();
+  return me.home->depart_for(me, *next);
 }
 
 // --- parking; see fiber_wait.hpp ---
@@ -393,15 +394,15 @@ namespace {
 
 detail::departure detail::begin_to_yield() {
   agent* const a = tl_agent;
-  if (!is_uncancelled_fiber(a)) [[unlikely]]
-    return yield_slowly();
+  if (rarely(!is_uncancelled_fiber(a))) return yield_slowly();
 #ifndef NDEBUG
   check_can_park(*a);
 #endif
   a->home->ready(a);
   auto& f = static_cast<detail::fiber_agent&>(*a);
   detail::fiber_agent* const next = f.home->next_at_hand(f);
-  return next ? f.home->depart_for(f, *next) : depart();
+  if (rarely(!next)) return depart();
+  return f.home->depart_for(f, *next);
 }
 
 void detail::has_yielded() { throw_if_cancelled_now(*tl_agent); }

@@ -8,6 +8,7 @@
 #include "weft/deadline.hpp"
 #include "weft/departure.hpp"
 #include "weft/monitor.hpp"
+#include "weft/rarely.hpp"
 #include "weft/waiter.hpp"
 
 namespace weft::detail {
@@ -136,8 +137,7 @@ class channel_core : private monitor {
   departure received_slowly(turn& t);
   departure is_back_already(turn& t);
   void has_waited(turn& t) {
-    if (t.who.end() != wake_reason::woken) [[unlikely]]
-      give_up_receiving(t);
+    if (rarely(t.who.end() != wake_reason::woken)) give_up_receiving(t);
   }
   [[noreturn]] void give_up_receiving(turn& t);
   outcome put(channel_item& item) noexcept;

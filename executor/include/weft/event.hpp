@@ -43,6 +43,9 @@ class event : private detail::monitor {
   [[nodiscard]] bool wait_until(clock::time_point when) { return wait_for_mark(waiters_, when); }
 
  private:
+  void set_for_others() noexcept;
+  void clear_for_others() noexcept;
+
   detail::wait_list waiters_;
 };
 

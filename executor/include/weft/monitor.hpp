@@ -26,6 +26,7 @@
 #include "weft/deadline.hpp"
 #include "weft/departure.hpp"
 #include "weft/gate.hpp"
+#include "weft/rarely.hpp"
 #include "weft/wait_list.hpp"
 #include "weft/waiter.hpp"
 
@@ -110,7 +111,8 @@ class monitor {
   // Its halves, for who must not have a call in the way. g: the calling thread's.
   /// True when the caller may call goes_in(). If that says true, shown() has told the marks in between.
   [[nodiscard, gnu::always_inline]] bool is_at_home(const gate& g) const noexcept {
-    return word_.load(std::memory_order_relaxed) == own_of(g) && !g.inside.load(std::memory_order_relaxed);
+    return !rarely(word_.load(std::memory_order_relaxed) != own_of(g)) &&
+           !rarely(g.inside.load(std::memory_order_relaxed) != nullptr);
   }
   /// True when the caller is inside now, without take_marks(). Else leave_gate(g) must follow, at once.
   [[nodiscard, gnu::always_inline]] bool goes_in(gate& g) noexcept {
@@ -156,7 +158,7 @@ class monitor {
   [[nodiscard, gnu::always_inline]] static bool leaves_debts(gate& g) noexcept {
     g.inside.store(nullptr, std::memory_order_release);
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    return __builtin_expect(g.owed.load(std::memory_order_relaxed) != nullptr, 0);
+    return rarely(g.owed.load(std::memory_order_relaxed) != nullptr);
   }
   static bool release_owed() noexcept;
   /// The marks, by the calling loop, where it is at home.
@@ -280,6 +282,8 @@ class monitor {
   };
   departure begin_to_wait(mark_wait& w, deadline until);
   void has_waited(mark_wait& w);
+  void has_waited_in_time(mark_wait& w);
+  void give_up(mark_wait& w, wake_reason how);
   departure link_and_depart(mark_wait& w, deadline until);
   departure depart_in_time(mark_wait& w, deadline until);
   departure depart(mark_wait& w);

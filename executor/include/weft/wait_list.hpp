@@ -48,18 +48,36 @@ class wait_list {
  public:
   [[nodiscard]] bool empty() const noexcept { return !first_; }
   [[nodiscard]] wait_entry* front() const noexcept { return first_; }
-  void push_back(wait_entry& e) noexcept { insert(e, last_, nullptr); }
-  void push_front(wait_entry& e) noexcept { insert(e, nullptr, first_); }
+  void push_back(wait_entry& e) noexcept {
+    e.in = this;
+    e.next = nullptr;
+    if (first_) [[unlikely]] {
+      e.previous = last_;
+      last_->next = &e;
+    } else {
+      first_ = &e;
+    }
+    last_ = &e;
+  }
+  void push_front(wait_entry& e) noexcept {
+    e.in = this;
+    e.next = first_;
+    (first_ ? first_->previous : last_) = &e;
+    first_ = &e;
+  }
   void erase(wait_entry& e) noexcept {
-    (e.previous ? e.previous->next : first_) = e.next;
-    (e.next ? e.next->previous : last_) = e.previous;
     e.in = nullptr;
+    if (first_ == &e) {
+      first_ = e.next;
+      return;
+    }
+    e.previous->next = e.next;
+    (e.next ? e.next->previous : last_) = e.previous;
   }
   /// Takes out the oldest; there must be one.
   wait_entry& pop_front() noexcept {
     wait_entry& e = *first_;
     first_ = e.next;
-    (first_ ? first_->previous : last_) = nullptr;
     e.in = nullptr;
     return e;
   }
@@ -74,15 +92,8 @@ class wait_list {
   }
 
  private:
-  void insert(wait_entry& e, wait_entry* before, wait_entry* after) noexcept {
-    e.in = this;
-    e.previous = before;
-    e.next = after;
-    (before ? before->next : first_) = &e;
-    (after ? after->previous : last_) = &e;
-  }
   wait_entry* first_ = nullptr;
-  wait_entry* last_ = nullptr;
+  wait_entry* last_ = nullptr;  ///< stale while there is none; so is the first one's `previous`
 };
 
 }  // namespace weft::detail
