@@ -127,6 +127,9 @@ struct order_of<by_priority<Less>, T> {
 ///
 /// A value is received once, in the order of the channel; waiting senders and receivers are served oldest first.
 /// Destroying a channel gives channel_closed to those who still wait, and destroys what it holds.
+///
+/// One between loops is a little faster on a cache line of its own: alignas(64) weft::channel<T>. (Not in a coroutine:
+/// GCC makes frames that are less aligned.)
 template <class T, class Order = fifo>
 class channel : public detail::channel_core {
   static_assert(std::is_nothrow_move_constructible_v<T>,

@@ -150,7 +150,7 @@ class monitor {
     return !leaves_debts(g) || release_owed();
   }
   /// The first half of leave_as_own(); leaves_debts() follows, at once.
-  [[gnu::always_inline]] void show(word m) noexcept { shown_.store(m, std::memory_order_release); }
+  [[gnu::always_inline]] void show(word m) noexcept { shown_.store(narrow(m), std::memory_order_release); }
   static void leave_gate(gate& g) noexcept {
     if (leaves_debts(g)) release_owed();
   }
@@ -164,7 +164,7 @@ class monitor {
   /// The marks, by the calling loop, where it is at home.
   [[nodiscard]] word shown() const noexcept { return shown_.load(std::memory_order_relaxed); }
   /// Inside, of one that is a loop's own: marks() and leave() may be used from now on.
-  void take_marks() noexcept { marks_ = shown(); }
+  void take_marks() noexcept { marks_ = shown_.load(std::memory_order_relaxed); }
 
   /// Carries r out, or leaves it. r must last until it was carried out.
   void perform(request& r) noexcept {
@@ -239,7 +239,7 @@ class monitor {
 
   /// The marks as leave() will show them.
   [[nodiscard]] word marks() const noexcept { return marks_; }
-  void set_marks(word m) noexcept { marks_ = m; }
+  void set_marks(word m) noexcept { marks_ = narrow(m); }
   /// How often the same loop must come, and nobody else, before it is made its own; 0 when that never happens any more.
   [[nodiscard]] std::uint8_t patience() const noexcept { return patience_; }
   /// The calling loop has come often enough.
@@ -320,7 +320,7 @@ class monitor {
     // acquire: pairs with leave(); what was done inside before is visible.
     if (!word_.compare_exchange_weak(w, w | occupied, std::memory_order_acquire, std::memory_order_relaxed))
       return false;
-    marks_ = w & every_mark;
+    marks_ = narrow(w & every_mark);
     gate* const g = gate_of_loop();
     if (!g || user_ != g) {
       user_ = g;
@@ -337,10 +337,13 @@ class monitor {
   void leave_own(gate& g) noexcept;
   void leave_slowly() noexcept;
 
+  static constexpr std::uint32_t narrow(word m) noexcept { return static_cast<std::uint32_t>(m); }
+
+  // Small, so that a primitive has room beside it on the same cache line.
   wait_entry* woken_ = nullptr;
-  word marks_ = 0;
-  std::atomic<word> shown_{0};
-  gate* user_ = nullptr;   ///< whose own it is, or may become
+  gate* user_ = nullptr;  ///< whose own it is, or may become
+  std::uint32_t marks_ = 0;
+  std::atomic<std::uint32_t> shown_{0};
   std::uint8_t uses_ = 0;  ///< how often in a row by that one
   std::uint8_t patience_ = first_patience;
   bool ripe_ = false;

@@ -104,21 +104,23 @@ class mutex : private detail::monitor {
   void check_owner() const noexcept;
 
   // Who may touch what: owner_, owner_task_, last_ and in_a_row_ the holder; unlocking_ the holder, until its request
-  // is carried out; the rest whoever is inside the monitor.
-  std::atomic<detail::agent*> owner_{nullptr};
-  std::atomic<std::uint64_t> owner_task_{0};
-  detail::gate* last_ = nullptr;
+  // is carried out; the rest whoever is inside the monitor. What locking and unlocking touch where nobody waits lies
+  // within 64 bytes, with the monitor.
   std::uint8_t in_a_row_ = 0;
-  detail::wait_list waiters_;  // fibers
-  detail::wait_list others_;
   // A waiter was woken, by its own loop or by another, and is not here yet; one of the others.
   bool near_one_comes_ = false;
   bool far_one_comes_ = false;
   bool other_one_comes_ = false;
+  bool used_ = false;  // see users_
+  std::atomic<detail::agent*> owner_{nullptr};
+  std::atomic<std::uint64_t> owner_task_{0};
+  detail::gate* last_ = nullptr;
+  // So far the 64 bytes.
+  detail::wait_list waiters_;  // fibers
+  detail::wait_list others_;
   // Who came to lock when it was held: one loop so far, which may be none, or several.
-  bool used_ = false;
-  bool several_ = false;
   const detail::loop_core* users_ = nullptr;
+  bool several_ = false;
   release unlocking_{};
 };
 
