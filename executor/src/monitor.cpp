@@ -298,7 +298,7 @@ void monitor::has_waited(mark_wait& w) {
 }
 
 [[gnu::noinline]] departure monitor::waited_slowly(mark_wait& w, deadline until) {
-  if (look() & mark) {
+  if (is_settled_with_mark()) {
     w.granted = true;
     return {};
   }

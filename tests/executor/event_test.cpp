@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -72,6 +73,25 @@ TEST_P(EventOnLoops, WhoeverItLetsThroughMayDestroyIt) {
       delete e;
       sets.get();
     }
+  });
+}
+
+// While another thread is inside, who clears it leaves that to be done; a wait that follows must not look past it.
+TEST_P(EventOnLoops, WhoClearsItWaitsThoughAnotherThreadIsInside) {
+  run([] {
+    event e;
+    std::atomic<bool> end{false};
+    std::jthread clears([&] {
+      while (!end) e.clear();
+    });
+    int through = 0;
+    for (int i = 0; i < 20'000; ++i) {
+      e.set();
+      e.clear();
+      if (e.wait_for(0ms)) ++through;
+    }
+    end = true;
+    EXPECT_EQ(through, 0);
   });
 }
 

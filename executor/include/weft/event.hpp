@@ -25,6 +25,7 @@ class event : private detail::monitor {
   void set() noexcept;
   /// Those who come from now on wait.
   void clear() noexcept;
+  /// A look. What set() and clear() do beside another thread's may show a moment later; a wait does not look past it.
   [[nodiscard]] bool is_set() const noexcept { return look() & mark; }
 
   /// Waits until it is set.

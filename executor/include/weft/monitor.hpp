@@ -72,10 +72,15 @@ class monitor {
     }
     return w & every_mark;
   }
-  /// True when the marks are m, and nobody is inside who might change them.
-  [[nodiscard]] bool settled_at(word m) const noexcept {
+  /// True when the marks are m, nobody is inside who might change them, and it is no loop's own.
+  [[nodiscard]] bool settled_at(word m) const noexcept { return word_.load(std::memory_order_acquire) == m; }
+  /// True when the mark is set, and nobody has been asked to change that: who is inside another loop's, or one that is
+  /// nobody's, may have been, by the caller itself.
+  [[nodiscard]] bool is_settled_with_mark() const noexcept {
     const word w = word_.load(std::memory_order_acquire);
-    return w == m || (w == own_of(*tl_gate) && shown() == m);
+    if (!(w & occupied)) return w & mark;
+    // As in look().
+    return is_own(w) && (shown_.load(std::memory_order_acquire) & mark) && word_.load(std::memory_order_acquire) == w;
   }
 
   /// Whether that word is of one that is a loop's own: then enter_own() first.
