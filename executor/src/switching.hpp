@@ -29,7 +29,7 @@ inline fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_ag
 // The loop must look at the world first, or at its mail: loads that stay in the cache until there is some.
 [[gnu::always_inline]] inline bool loop_core::must_look(unsigned left) const noexcept {
   // In a simulation the budget is always used up: every choice is the simulation's.
-  return rarely(left == 0) || rarely(due.load(std::memory_order_relaxed)) || rarely(inbox_.has_mail());
+  return left == 0 || due.load(std::memory_order_relaxed) || inbox_.has_mail();
 }
 
 [[gnu::always_inline]] inline runnable* loop_core::next() noexcept {
@@ -114,9 +114,9 @@ template <class Back>
 [[gnu::always_inline]] inline fiber_agent* loop_core::next_at_hand([[maybe_unused]] const fiber_agent& me) noexcept {
 #if WEFT_JUMPS_IN_LINE && !defined(WEFT_ASAN) && !defined(WEFT_TSAN)
   const unsigned left = budget.load(std::memory_order_relaxed);
-  if (rarely(must_look(left))) return nullptr;
+  if (must_look(left)) return nullptr;
   runnable* const r = ready_.front();
-  if (rarely(!r) || rarely(r->how != runnable::kind::resume) || rarely(r == &me)) return nullptr;
+  if (!r || r->how != runnable::kind::resume || r == &me) return nullptr;
   ready_.pop(r);
   budget.store(left - 1, std::memory_order_relaxed);
   if (r->next) fetch(*r->next);

@@ -264,7 +264,8 @@ detail::departure detail::light_wait::leave(const waker& who) {
   auto& me = static_cast<fiber_agent&>(*who.who_);
   is_about_to_park(me);
   fiber_agent* const next = me.home->next_at_hand(me);
-  if (rarely(!next)) return depart_lightly();
+  if (!next) [[unlikely]]
+    return depart_lightly();
   return me.home->depart_for(me, *next);
 }
 
@@ -401,7 +402,8 @@ detail::departure detail::begin_to_yield() {
   a->home->ready(a);
   auto& f = static_cast<detail::fiber_agent&>(*a);
   detail::fiber_agent* const next = f.home->next_at_hand(f);
-  if (rarely(!next)) return depart();
+  if (!next) [[unlikely]]
+    return depart();
   return f.home->depart_for(f, *next);
 }
 
