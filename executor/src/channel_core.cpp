@@ -276,9 +276,7 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
   show(room);
   if (leaves_debts(here)) return depart_settled(t);
   auto& f = static_cast<fiber_agent&>(*me);
-  fiber_agent* const next = f.home->next_at_hand(f);
-  if (rarely(!next)) return depart_slowly(t);
-  return f.home->depart_for(f, *next);
+  return f.home->depart_at_once(f, [&] { return depart_slowly(t); });
 }
 
 [[gnu::cold, gnu::noinline]] departure channel_core::depart_settled(turn& t) {

@@ -254,10 +254,7 @@ void monitor::carry_out_wait(request& r) noexcept {
 }
 
 departure monitor::depart(mark_wait& w) {
-  auto& me = static_cast<fiber_agent&>(*tl_agent);
-  fiber_agent* const next = tl_loop->next_at_hand(me);
-  if (rarely(!next)) return depart_slowly(w);
-  return tl_loop->depart_for(me, *next);
+  return tl_loop->depart_at_once(static_cast<fiber_agent&>(*tl_agent), [&] { return depart_slowly(w); });
 }
 
 [[gnu::noinline]] departure monitor::depart_slowly(mark_wait& w) {

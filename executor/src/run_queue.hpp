@@ -21,6 +21,7 @@ class run_queue {
 
   void push(runnable* r) noexcept {
     r->next = nullptr;
+    // As likely as not: neither way is to lie out of the other's.
     *(__builtin_expect_with_probability(head_ != nullptr, true, 0.5) ? &tail_->next : &head_) = r;
     tail_ = r;
   }

@@ -101,10 +101,10 @@ class loop_core {
   /// suspend() but for the jump; where there is to be none, with it, and then back().
   template <class Back>
   [[nodiscard]] departure depart(fiber_agent& me, Back back);
-  /// Its two halves, where the next is a fiber that just goes on: these have no calls, so who returns what they give
-  /// saves no registers. Null where it is not; then depart() must follow, at once.
-  [[nodiscard]] fiber_agent* next_at_hand(const fiber_agent& me) noexcept;
-  [[nodiscard]] departure depart_for(fiber_agent& me, fiber_agent& next) noexcept;
+  /// The same where the next is a fiber that just goes on: without a call, so who returns what it gives saves no
+  /// registers. Where it is not, what slowly() gives, which is to depart().
+  template <class Slowly>
+  [[nodiscard]] departure depart_at_once(fiber_agent& me, Slowly slowly);
   /// suspend(), with the caller behind whoever is ready now.
   void yield(fiber_agent& me) noexcept;
 

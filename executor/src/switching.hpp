@@ -111,24 +111,22 @@ template <class Back>
   return back();
 }
 
-[[gnu::always_inline]] inline fiber_agent* loop_core::next_at_hand([[maybe_unused]] const fiber_agent& me) noexcept {
+template <class Slowly>
+[[gnu::always_inline]] inline departure loop_core::depart_at_once([[maybe_unused]] fiber_agent& me, Slowly slowly) {
 #if WEFT_JUMPS_IN_LINE && !defined(WEFT_ASAN) && !defined(WEFT_TSAN)
   const unsigned left = budget.load(std::memory_order_relaxed);
-  if (must_look(left)) return nullptr;
-  runnable* const r = ready_.front();
-  if (!r || r->how != runnable::kind::resume || r == &me) return nullptr;
+  runnable* const r = must_look(left) ? nullptr : ready_.front();
+  if (!r || r->how != runnable::kind::resume || r == &me) [[unlikely]]
+    return slowly();
   ready_.pop(r);
   budget.store(left - 1, std::memory_order_relaxed);
   if (r->next) fetch(*r->next);
-  return &fiber_of(r);
-#else
-  return nullptr;
-#endif
-}
-
-[[gnu::always_inline]] inline departure loop_core::depart_for(fiber_agent& me, fiber_agent& next) noexcept {
+  fiber_agent& next = fiber_of(r);
   becomes(&next);
   return fiber::depart(me, next, globals_);
+#else
+  return slowly();
+#endif
 }
 
 }  // namespace weft::detail

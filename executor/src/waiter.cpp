@@ -263,10 +263,7 @@ namespace {
 detail::departure detail::light_wait::leave(const waker& who) {
   auto& me = static_cast<fiber_agent&>(*who.who_);
   is_about_to_park(me);
-  fiber_agent* const next = me.home->next_at_hand(me);
-  if (!next) [[unlikely]]
-    return depart_lightly();
-  return me.home->depart_for(me, *next);
+  return me.home->depart_at_once(me, &depart_lightly);
 }
 
 // --- parking; see fiber_wait.hpp ---
@@ -401,10 +398,7 @@ detail::departure detail::begin_to_yield() {
 #endif
   a->home->ready(a);
   auto& f = static_cast<detail::fiber_agent&>(*a);
-  detail::fiber_agent* const next = f.home->next_at_hand(f);
-  if (!next) [[unlikely]]
-    return depart();
-  return f.home->depart_for(f, *next);
+  return f.home->depart_at_once(f, &depart);
 }
 
 void detail::has_yielded() { throw_if_cancelled_now(*tl_agent); }

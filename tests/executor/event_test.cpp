@@ -80,9 +80,8 @@ TEST_P(EventOnLoops, WhoeverItLetsThroughMayDestroyIt) {
 TEST_P(EventOnLoops, WhoClearsItWaitsThoughAnotherThreadIsInside) {
   run([] {
     event e;
-    std::atomic<bool> end{false};
-    std::jthread clears([&] {
-      while (!end) e.clear();
+    const std::jthread clears([&](const std::stop_token& end) {
+      while (!end.stop_requested()) e.clear();
     });
     int through = 0;
     for (int i = 0; i < 20'000; ++i) {
@@ -90,7 +89,6 @@ TEST_P(EventOnLoops, WhoClearsItWaitsThoughAnotherThreadIsInside) {
       e.clear();
       if (e.wait_for(0ms)) ++through;
     }
-    end = true;
     EXPECT_EQ(through, 0);
   });
 }
