@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "weft/io.hpp"
+#include "weft/testing/contract.hpp"
 #include "weft_test.hpp"
 
 namespace weft::testing {
@@ -28,7 +29,7 @@ class WithSockets : public OnLoops {
   void run(F&& body) {
     weft::run([] {}, settings());  // what is opened once and for all is open now
     const std::size_t before = open_descriptors();
-    OnLoops::run([&] { timeout(std::chrono::seconds(20), std::forward<F>(body)); });
+    OnLoops::run([&] { EXPECT_TRUE(within(std::chrono::seconds(20), std::forward<F>(body))) << "it hangs"; });
     EXPECT_EQ(open_descriptors(), before);
   }
 };

@@ -7,9 +7,15 @@
 #include <source_location>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
+#include "weft/cancel_scope.hpp"
+#include "weft/deadline.hpp"
+#include "weft/latch.hpp"
 #include "weft/runtime.hpp"
 #include "weft/simulation.hpp"
+#include "weft/task_group.hpp"
+#include "weft/this_fiber.hpp"
 
 namespace weft::testing {
 
@@ -22,6 +28,26 @@ class contract_broken : public std::logic_error {
 /// Throws contract_broken unless `holds`.
 inline void require(bool holds, const std::string& rule, std::source_location site = std::source_location::current()) {
   if (!holds) throw contract_broken(rule + " (" + site.file_name() + ":" + std::to_string(site.line()) + ")");
+}
+
+/// Runs f, for so long at most; false when it was cancelled for that. timeout() would give its waits a deadline, and so
+/// another way through the library than a server's take.
+template <class F>
+bool within(clock::duration longest, F&& f) {
+  const cancel_scope limited;
+  latch begun(1);  // f may count tasks
+  bool in_time = false;
+  with_group([&](task_group& g) {
+    g.spawn([&] {
+      begun.count_down();
+      sleep_for(longest);
+      limited.cancel();
+    });
+    begun.wait();
+    in_time = limited.run([&] { std::forward<F>(f)(); });
+    g.cancel();
+  });
+  return in_time;
 }
 
 /// How hard a suite tries.
