@@ -136,10 +136,13 @@ void asio_driver::arm(clock::time_point when) noexcept {
 // enough for what was looked at of each connection, by the kernel too, to be in the caches still when its fiber runs.
 bool asio_driver::look(int timeout) noexcept {
   std::array<::epoll_event, 32> events;
-  const int count = wait(epoll_.fd, events.data(), static_cast<int>(events.size()), timeout);
-  for (int i = 0; i < count; ++i) {
-    const ::epoll_event& e = events[static_cast<std::size_t>(i)];
-    static_cast<event_taker*>(e.data.ptr)->happened(e.events);
+  const int found = wait(epoll_.fd, events.data(), static_cast<int>(events.size()), timeout);
+  const std::size_t count = found > 0 ? static_cast<std::size_t>(found) : 0;
+  const auto taker = [&](std::size_t i) { return static_cast<event_taker*>(events[i].data.ptr); };
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i + 2 < count) __builtin_prefetch(taker(i + 2), 1);  // what comes_next() looks at
+    if (i + 1 < count) taker(i + 1)->comes_next();
+    taker(i)->happened(events[i].events);
   }
   if (rang_.came) {
     rang_.came = false;

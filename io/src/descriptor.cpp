@@ -42,9 +42,10 @@ struct alignas(64) watch final : weft::detail::event_taker {
       late = false;
       if (!until.is_never() && (!armed() || until < armed_for)) arm(until);
     }
-    void edge() noexcept {
+    /// True when it woke somebody.
+    bool edge() noexcept {
       ready = true;
-      std::exchange(waiting, {}).wake();
+      return std::exchange(waiting, {}).wake();
     }
     void arm(deadline when) {
       weft::detail::disarm(*this);
@@ -65,16 +66,26 @@ struct alignas(64) watch final : weft::detail::event_taker {
 
   watch(std::shared_ptr<context_life> l, int e) : life(std::move(l)), epoll(e) {}
 
+  void comes_next() const noexcept override {
+    if (!reader) return;
+    weft::detail::light_wait::fetch(in.waiting);
+    constexpr int lines = 5;  // of the fiber's stack, where the reader lies, and mostly the stream, too
+    for (int i = 0; i < lines; ++i) __builtin_prefetch(reinterpret_cast<const char*>(reader) + 64 * i, 1);
+  }
   void happened(std::uint32_t what) noexcept override {
     if (what & ~std::uint32_t{EPOLLIN | EPOLLOUT}) ending = true;  // noted before anybody wakes
-    if (what & ~std::uint32_t{EPOLLOUT}) in.edge();
+    if (what & ~std::uint32_t{EPOLLOUT}) {
+      const bool woke = in.edge();
+      if (woke && reader && !ending && reader->readable()) in.ready = false;
+    }
     if (what & ~std::uint32_t{EPOLLIN | EPOLLRDHUP | EPOLLPRI}) out.edge();
   }
 
   const std::uint32_t loop = weft::detail::require_loop();
-  std::uint32_t events = 0;  ///< that it is registered for
+  bool for_writing = false;  ///< registered for that, too
   bool ending =
       false;  ///< the end, a reset, an error or urgent data: only the system call proves that nothing is there
+  early_reader* reader = nullptr;  ///< of who waits in `in`; nothing to anybody when nobody waits
   side in{false};
   side out{true};
   const std::shared_ptr<context_life> life;
@@ -169,8 +180,8 @@ void descriptor::found_full() noexcept {
   if (watch_) watch_->out.ready = false;
 }
 
-// Has the loop's epoll watch for `events`. The first time for each, it reports what is there already.
-[[gnu::noinline]] void descriptor::attach(std::uint32_t events) {
+// Has the loop's epoll watch for bytes, and for room. The first time for each, it reports what is there already.
+[[gnu::noinline]] void descriptor::attach(bool for_writing) {
   if (watch_ && weft::detail::this_loop_token() != watch_->loop)
     throw wrong_loop("descriptor " + std::to_string(fd_) +
                      " was used on another loop, or in a runtime that has ended; a stream stays where it was made, "
@@ -179,13 +190,13 @@ void descriptor::found_full() noexcept {
   if (!watch_) fresh = std::make_unique<watch>(this_context_life(), weft::detail::this_epoll());
   watch& w = fresh ? *fresh : *watch_;
   ::epoll_event wanted{};
-  wanted.events = w.events | events;
+  wanted.events = for_reading | (for_writing || w.for_writing ? std::uint32_t{EPOLLOUT} : 0);
   wanted.data.ptr = static_cast<weft::detail::event_taker*>(&w);
   const int done = ::epoll_ctl(w.epoll, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd_, &wanted);
   check(done != 0 ? errno : 0, fd_);
-  w.events = wanted.events;
+  w.for_writing = w.for_writing || for_writing;
   if (fresh) {
-    if (events & EPOLLOUT) w.out.ready = false;
+    if (for_writing) w.out.ready = false;
     watch_ = fresh.release();
   }
 }
@@ -195,14 +206,14 @@ descriptor::wait_end descriptor::wait_writable(deadline until) { return wait(tru
 
 descriptor::wait_end descriptor::wait(bool writing, deadline until) {
   if (fd_ < 0) return wait_end::closed;
-  const std::uint32_t wanted = writing ? for_reading | EPOLLOUT : for_reading;
-  if (!watch_ || (watch_->events & wanted) != wanted || watch_->loop != weft::detail::this_loop_token()) [[unlikely]]
-    attach(wanted);
+  if (!watch_ || (writing && !watch_->for_writing) || watch_->loop != weft::detail::this_loop_token()) [[unlikely]]
+    attach(writing);
   watch::side& s = writing ? watch_->out : watch_->in;
   if (s.ready) return wait_end::ready;
   s.limit(until);
   waiter w(writing ? wait_kind::writable : wait_kind::readable, this);
   s.waiting = w.handle();
+  if (!writing) watch_->reader = nullptr;
   return has_waited(writing, w.suspend());
 }
 
@@ -215,14 +226,14 @@ descriptor::wait_end descriptor::has_waited(bool writing, wake_reason how) {
 }
 
 // A null `me` where nothing has been done: then has_waited_readable() does it all.
-[[gnu::noinline]] weft::detail::departure descriptor::begin_to_wait_readable(waker& me, deadline until) {
-  if (!watch_ || (watch_->events & for_reading) != for_reading || watch_->loop != weft::detail::this_loop_token() ||
-      watch_->in.ready)
-    return {};
+[[gnu::noinline]] weft::detail::departure descriptor::begin_to_wait_readable(waker& me, deadline until,
+                                                                             early_reader* reader) {
+  if (!watch_ || watch_->loop != weft::detail::this_loop_token() || watch_->in.ready) return {};
   watch_->in.limit(until);
   me = weft::detail::light_wait::announce(wait_kind::readable, this);
   if (me == waker()) return {};
   watch_->in.waiting = me;
+  watch_->reader = reader;
   return weft::detail::light_wait::leave(me);
 }
 

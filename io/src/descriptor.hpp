@@ -45,6 +45,18 @@ void listen_to(int fd, weft::detail::event_taker& who);
 
 struct watch;
 
+/// Reads for a fiber that waits until a descriptor can be read. In a batch of events all such reads come first, and
+/// then the fibers run: why, and what it is worth, notes/reactor.md.
+class early_reader {
+ public:
+  /// On the loop's own stack, between the moment that woke the fiber and the one in which it runs: nothing ends that
+  /// wait otherwise any more. True when it took less than it could have.
+  virtual bool readable() noexcept = 0;
+
+ protected:
+  ~early_reader() = default;
+};
+
 class descriptor {
  public:
   enum class wait_end : unsigned char { ready, timed_out, closed };
@@ -77,10 +89,12 @@ class descriptor {
   /// error when the descriptor cannot be watched.
   wait_end wait_readable(deadline until);
   wait_end wait_writable(deadline until);
-  /// wait_readable(), with the jump in the caller's code.
-  [[gnu::always_inline]] wait_end wait_readable_in_line(deadline until) {
+  /// wait_readable(), with the jump in the caller's code. An edge that brings neither the end nor an error is
+  /// `reader`'s, if there is one, and if the caller is a fiber with no time limit of its task's; else it is the
+  /// caller's, as ever.
+  [[gnu::always_inline]] wait_end wait_readable_in_line(deadline until, early_reader* reader) {
     waker me;
-    if (const auto away = begin_to_wait_readable(me, until); away.to) away.take();
+    if (const auto away = begin_to_wait_readable(me, until, reader); away.to) away.take();
     return has_waited_readable(me, until);
   }
 
@@ -97,10 +111,10 @@ class descriptor {
   [[nodiscard]] std::uint32_t loop() const noexcept;
 
  private:
-  void attach(std::uint32_t events);
+  void attach(bool for_writing);
   void release(bool closing) noexcept;
   wait_end wait(bool writing, deadline until);
-  weft::detail::departure begin_to_wait_readable(waker& me, deadline until);
+  weft::detail::departure begin_to_wait_readable(waker& me, deadline until, early_reader* reader);
   wait_end has_waited_readable(const waker& me, deadline until);
   wait_end has_waited(bool writing, wake_reason how);
 

@@ -136,6 +136,11 @@ bool socket_transport::was_interrupted(const char* operation) const {
   return false;
 }
 
+void socket_transport::throw_read_error(int code) const {
+  errno = code;
+  throw_errno("read from", describe());
+}
+
 void socket_transport::wait_readable(wait_limit& limit) {
   const auto how = socket_.wait_readable(limit.start());
   if (how != descriptor::wait_end::ready) throw_ended(how, "read from", describe());

@@ -63,6 +63,7 @@ class socket_transport final : public transport {
   void close() noexcept override;
   void close_after(std::span<const std::byte> last) noexcept override;
   void leave_loop() override { socket_.leave_loop(); }
+  [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
   /// The token of the loop that it was used on; 0 for none.
   [[nodiscard]] std::uint32_t loop() const noexcept { return socket_.loop(); }
   [[nodiscard]] std::string describe() const override { return peer_ ? to_string(peer_) : name_; }
@@ -88,10 +89,14 @@ class socket_transport final : public transport {
     socket_.found_empty();
     return {};
   }
-  [[gnu::always_inline]] void wait_readable_in_line(wait_limit& limit) {
-    const auto how = socket_.wait_readable_in_line(limit.start());
+  /// `reader` reads where recv(2) is all that it takes: not from a local socket, which may bring descriptors. Null:
+  /// none.
+  [[gnu::always_inline]] void wait_readable_in_line(wait_limit& limit, early_reader* reader) {
+    const auto how = socket_.wait_readable_in_line(limit.start(), peer_ ? reader : nullptr);
     if (how != descriptor::wait_end::ready) throw_ended(how, "read from", describe());
   }
+  /// What an early_reader's recv(2) failed with, as if a read had.
+  [[noreturn]] void throw_read_error(int code) const;
   [[gnu::always_inline]] std::size_t write_some_in_line(std::span<const std::span<const std::byte>> from,
                                                         wait_limit limit) {
     if (from.size() != 1) return write_some_otherwise(from, limit, false);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -30,23 +31,28 @@ struct lent_buffers {
   static constexpr std::size_t size = 64 * 1024;
   using buffer = std::unique_ptr<char[]>;
 
-  std::array<buffer, 16> kept;
+  std::array<buffer, 40> kept;
   std::size_t count = 0;
+  // What was read early lies here until its fiber runs, and takes one of the kept for it: so that all of a batch is in
+  // few cache lines and pages, and nobody finds that there is no memory for what has left the system.
+  std::array<char, 32 * 1024> early;
+  std::size_t early_bytes = 0;
+  std::size_t early_reads = 0;
 };
 
 // Null before the thread's first, and again when the thread has destroyed what it had.
 constinit thread_local lent_buffers* tl_lent = nullptr;
 
-[[gnu::noinline]] void begin_to_lend() noexcept {
+[[gnu::noinline]] void begin_to_lend() {
   thread_local struct owner {
-    lent_buffers mine;
-    owner() noexcept { tl_lent = &mine; }
+    std::unique_ptr<lent_buffers> mine{new lent_buffers};  // left uninitialised, where it can be
+    owner() { tl_lent = mine.get(); }
     ~owner() { tl_lent = nullptr; }
   } all;
 }
 
 lent_buffers::buffer take_lent() {
-  if (tl_lent && tl_lent->count > 0) [[likely]]
+  if (tl_lent && tl_lent->count > tl_lent->early_reads) [[likely]]
     return std::move(tl_lent->kept[--tl_lent->count]);
   if (on_a_loop()) begin_to_lend();
   return lent_buffers::buffer(new char[lent_buffers::size]);  // left uninitialised
@@ -54,6 +60,56 @@ lent_buffers::buffer take_lent() {
 void give_back_lent(lent_buffers::buffer b) noexcept {
   if (tl_lent && tl_lent->count < tl_lent->kept.size()) tl_lent->kept[tl_lent->count++] = std::move(b);
 }
+
+// What fill() leaves at a socket while it waits.
+class early_read final : public detail::early_reader {
+ public:
+  explicit early_read(detail::socket_transport& s) noexcept : socket_(s), fd_(s.fd()) {}
+  ~early_read() { drop(); }
+  early_read(const early_read&) = delete;
+  early_read& operator=(const early_read&) = delete;
+
+  bool readable() noexcept override {
+    if (!tl_lent) return false;
+    lent_buffers& all = *tl_lent;
+    constexpr std::size_t least = 4 * 1024;  // that a message should find room for
+    const auto room = std::span(all.early).subspan(all.early_bytes);
+    if (room.size() < least || !find_buffer(all)) return false;
+    __builtin_prefetch(&socket_);  // for when the fiber writes
+    const ssize_t n = detail::receive(fd_, room.data(), room.size());
+    if (n < 0 && errno != EINTR && !detail::would_wait(errno)) error_ = errno;  // the system tells of it once
+    if (n <= 0) return false;
+    bytes_ = room.first(static_cast<std::size_t>(n));
+    all.early_bytes += bytes_.size();
+    ++all.early_reads;
+    return bytes_.size() < room.size();
+  }
+
+  [[nodiscard]] std::span<const char> bytes() const noexcept { return bytes_; }
+  [[nodiscard]] int error() const noexcept { return error_; }
+  /// The bytes are not wanted any more, and the buffer that was kept for them is anybody's.
+  void drop() noexcept {
+    if (bytes_.empty()) return;
+    bytes_ = {};
+    if (--tl_lent->early_reads == 0) tl_lent->early_bytes = 0;
+  }
+
+ private:
+  static bool find_buffer(lent_buffers& all) noexcept {
+    if (all.count > all.early_reads) [[likely]]
+      return true;
+    if (all.count == all.kept.size()) return false;
+    lent_buffers::buffer more(new (std::nothrow) char[lent_buffers::size]);
+    if (!more) return false;
+    all.kept[all.count++] = std::move(more);
+    return true;
+  }
+
+  detail::socket_transport& socket_;
+  const int fd_;
+  int error_ = 0;
+  std::span<const char> bytes_;
+};
 
 }  // namespace
 
@@ -200,6 +256,18 @@ inline detail::socket_transport* stream::as_socket() const noexcept {
 
 // --- reading ---
 
+// Behind what is buffered.
+inline std::span<std::byte> stream::room() noexcept {
+  return std::as_writable_bytes(std::span(buffer_.get(), capacity_)).subspan(end_);
+}
+
+// n > 0 bytes, there.
+inline void stream::received(std::size_t n) noexcept {
+  end_ += n;
+  bytes_read_ += n;
+  read_timeout_ = later_read_timeout_;
+}
+
 void stream::read_timeout(std::chrono::nanoseconds first, std::chrono::nanoseconds later) noexcept {
   read_timeout_ = first;
   later_read_timeout_ = later;
@@ -245,36 +313,43 @@ std::size_t stream::receive(std::span<std::byte> to, wait_limit limit) {
 std::size_t stream::receive_more(wait_limit limit) { return receive_more_in_line(limit); }
 
 [[gnu::always_inline]] inline std::size_t stream::receive_more_in_line(wait_limit limit) {
-  const auto room = [this] { return std::as_writable_bytes(std::span(buffer_.get(), capacity_)).subspan(end_); };
-  std::size_t n = 0;
   if (!tries_) {
     make_room();
-    n = receive(room(), limit);
-  } else {
-    check_open(reading);
-    for (;;) {
-      if (may_have_some()) {
-        borrow();
-        if (const auto got = try_read(room(), {})) {
-          n = *got;
-          break;
-        }
-      }
-      settle();
-      if (socket_)
-        as_socket()->wait_readable_in_line(limit);
-      else
-        carrier_->wait_readable(limit);
-      check_open(reading);
-    }
-    bytes_read_ += n;
-    if (n > 0)
-      read_timeout_ = later_read_timeout_;
-    else
-      settle();
+    const std::size_t n = receive(room(), limit);
+    end_ += n;
+    return n;
   }
-  end_ += n;
-  return n;
+  check_open(reading);
+  for (;;) {
+    if (may_have_some()) {
+      borrow();
+      if (const auto n = try_read(room(), {})) {
+        if (*n > 0)
+          received(*n);
+        else
+          settle();
+        return *n;
+      }
+    }
+    settle();
+    if (!socket_) {
+      carrier_->wait_readable(limit);
+      check_open(reading);
+      continue;
+    }
+    early_read early(*as_socket());
+    as_socket()->wait_readable_in_line(limit, begin_ == end_ ? &early : nullptr);
+    check_open(reading);
+    if (early.error() != 0) [[unlikely]]
+      as_socket()->throw_read_error(early.error());
+    if (const auto bytes = early.bytes(); !bytes.empty()) {
+      early.drop();  // and so the buffer is there for borrow()
+      borrow();
+      std::memcpy(buffer_.get(), bytes.data(), bytes.size());
+      received(bytes.size());
+      return bytes.size();
+    }
+  }
 }
 
 bool stream::lends() const noexcept { return capacity_ == lent_buffers::size; }

@@ -176,6 +176,32 @@ TEST_P(Faults, AFailedReadTakesNothing) {
   });
 }
 
+// The system tells of a reset once, and it is the loop that hears of it.
+TEST_P(Faults, AnErrorMetByAReadBeforeItsFiberRunsIsTheFibers) {
+  run([] {
+    auto [one, other] = testing::tcp_pair();
+    auto reading = spawn([&s = other] {
+      EXPECT_EQ(s.read_until("\n"), "it is watched from here on\n");
+      try {
+        (void)s.read_until("\n");
+        ADD_FAILURE() << "nothing failed";
+      } catch (const io::error& e) {
+        EXPECT_EQ(e.code(), std::errc::connection_reset);
+        EXPECT_EQ(e.operation(), "read from");
+      }
+      return s.read_until("\n");
+    });
+    yield();
+    one.write_all("it is watched from here on\n");
+    run_others_until([&s = other] { return s.bytes_read() > 0; });
+    for (int i = 0; i < 3; ++i) yield();  // it waits
+    fail_calls(faulty_call::receive, 0, 1, ECONNRESET);
+    one.write_all("and still there\n");
+    EXPECT_EQ(reading.get(), "and still there\n");
+    EXPECT_EQ(testing::failures_to_come(faulty_call::receive), 0U);
+  });
+}
+
 TEST_P(Faults, WhatBreaksAConnectionIsTheErrorOfEachCall) {
   run([] {
     auto [one, other] = testing::tcp_pair();

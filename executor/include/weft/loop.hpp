@@ -31,8 +31,10 @@ std::uint32_t random_below(std::uint32_t bound) noexcept;
 /// Who is told what a loop's epoll(7) reports: as a descriptor is added there, its data is the address of one.
 class event_taker {
  public:
-  /// Wakes others, and no more: it is told in the middle of a batch.
+  /// It is told in the middle of a batch, on the loop's own stack: it wakes others, and may read for them, and no more.
   virtual void happened(std::uint32_t events) noexcept = 0;
+  /// It will be told next: asks the core for what that will look at.
+  virtual void comes_next() const noexcept {}
 
  protected:
   ~event_taker() = default;

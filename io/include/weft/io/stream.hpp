@@ -222,6 +222,8 @@ class stream {
   std::size_t take_buffered(std::span<std::byte> to) noexcept;
   void put_back(std::span<const std::byte> bytes);
   void make_room(std::size_t at_first = 4096);
+  [[nodiscard]] std::span<std::byte> room() noexcept;
+  void received(std::size_t n) noexcept;
   void borrow();
   void settle();
   [[nodiscard]] bool lends() const noexcept;
