@@ -67,7 +67,7 @@ struct alignas(64) watch final : weft::detail::event_taker {
   watch(std::shared_ptr<context_life> l, int e) : life(std::move(l)), epoll(e) {}
 
   void comes_next() const noexcept override {
-    if (!reader) return;
+    if (!reader || in.waiting == waker()) return;
     weft::detail::light_wait::fetch(in.waiting);
     constexpr int lines = 5;  // of the fiber's stack, where the reader lies, and mostly the stream, too
     for (int i = 0; i < lines; ++i) __builtin_prefetch(reinterpret_cast<const char*>(reader) + 64 * i, 1);

@@ -137,8 +137,7 @@ bool socket_transport::was_interrupted(const char* operation) const {
 }
 
 void socket_transport::throw_read_error(int code) const {
-  errno = code;
-  throw_errno("read from", describe());
+  throw error(std::error_code(code, std::system_category()), "read from", describe());
 }
 
 void socket_transport::wait_readable(wait_limit& limit) {

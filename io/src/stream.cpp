@@ -69,12 +69,15 @@ class early_read final : public detail::early_reader {
   early_read(const early_read&) = delete;
   early_read& operator=(const early_read&) = delete;
 
+  /// What is read early is about so much at the most: more would fall out of the caches before its fiber runs, and to
+  /// copy it would cost more than is gained.
+  static constexpr std::size_t most = 4 * 1024;
+
   bool readable() noexcept override {
     if (!tl_lent) return false;
     lent_buffers& all = *tl_lent;
-    constexpr std::size_t least = 4 * 1024;  // that a message should find room for
     const auto room = std::span(all.early).subspan(all.early_bytes);
-    if (room.size() < least || !find_buffer(all)) return false;
+    if (room.size() < most || !find_buffer(all)) return false;
     __builtin_prefetch(&socket_);  // for when the fiber writes
     const ssize_t n = detail::receive(fd_, room.data(), room.size());
     if (n < 0 && errno != EINTR && !detail::would_wait(errno)) error_ = errno;  // the system tells of it once
@@ -141,6 +144,7 @@ void stream::take(stream& other) noexcept {
   socket_ = other.socket_;
   filled_ = other.filled_;
   exact_ = other.exact_;
+  large_ = other.large_;
   carrier_ = std::move(other.carrier_);
   buffer_ = std::move(other.buffer_);
   begin_ = std::exchange(other.begin_, 0);
@@ -266,6 +270,7 @@ inline void stream::received(std::size_t n) noexcept {
   end_ += n;
   bytes_read_ += n;
   read_timeout_ = later_read_timeout_;
+  large_ = n > early_read::most;
 }
 
 void stream::read_timeout(std::chrono::nanoseconds first, std::chrono::nanoseconds later) noexcept {
@@ -338,7 +343,7 @@ std::size_t stream::receive_more(wait_limit limit) { return receive_more_in_line
       continue;
     }
     early_read early(*as_socket());
-    as_socket()->wait_readable_in_line(limit, begin_ == end_ ? &early : nullptr);
+    as_socket()->wait_readable_in_line(limit, begin_ == end_ && !large_ ? &early : nullptr);
     check_open(reading);
     if (early.error() != 0) [[unlikely]]
       as_socket()->throw_read_error(early.error());

@@ -18,6 +18,7 @@
 namespace weft::io::early_read_test {
 namespace {
 
+using namespace std::chrono_literals;
 using testing::pattern;
 using testing::run_others_until;
 using testing::tcp_pair;
@@ -52,10 +53,11 @@ struct two {
   stream& far(std::size_t i) { return pairs[i].first; }
   stream& near(std::size_t i) { return pairs[i].second; }
 
-  /// To the first, then to the second, with nobody running in between.
+  /// To the first, then to the second, with nobody running before both have it.
   void write(std::string_view text) {
-    far(0).write_all(text);
-    far(1).write_all(text);
+    for (std::size_t i = 0; i < 2; ++i) far(i).write_all(text);
+    const auto limit = clock::now() + 10s;
+    while (unread(near(0)) == 0 || unread(near(1)) == 0) ASSERT_LT(clock::now(), limit);
   }
 };
 

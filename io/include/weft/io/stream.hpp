@@ -241,6 +241,7 @@ class stream {
   bool socket_ = false;  // it is a detail::socket_transport
   bool filled_ = false;  // the last read filled what it was given
   bool exact_ = false;   // one that did was followed by one that found nothing
+  bool large_ = false;   // the last fill brought more than is read before its fiber runs
   std::unique_ptr<transport> carrier_;
   std::unique_ptr<char[]> buffer_;  // what was received and not yet read is [begin_, end_)
   std::size_t begin_ = 0;
