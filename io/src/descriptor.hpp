@@ -4,9 +4,9 @@
 // Problem: Asio's asynchronous reads try the system call first, each time, so a request costs two recv(2): the one that
 // finds the data and the one that finds none; its async_wait costs an epoll_ctl(2) each time instead. And bytes that
 // arrive in an operation that nobody waits for any more are lost.
-// Solution: the system calls are the fiber's own. The epoll that its loop sleeps in tells of edges, a batch for each
-// epoll_wait(2), and wakes all the batch's fibers at once; a wait costs no system call, allocates nothing, and a
-// cancelled one leaves nothing behind.
+// Solution: the system calls are the fiber's own, but for those that its loop makes once the fiber has been woken
+// (early_reader). The epoll that the loop sleeps in tells of edges, a batch for each epoll_wait(2), and wakes all the
+// batch's fibers at once; a wait costs no system call, allocates nothing, and a cancelled one leaves nothing behind.
 //
 // Why that, and why no edge is missed: notes/reactor.md.
 

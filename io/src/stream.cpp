@@ -26,7 +26,8 @@ using detail::writing;
 namespace {
 
 // The buffers that the streams of a thread share: the last used is used next, for it is in the core's caches. Whoever
-// waits has none, so there are about as many as streams with a message that is not whole yet.
+// waits has none, so there are about as many as streams with a message that is not whole yet, or as there are early
+// reads in a batch.
 struct lent_buffers {
   static constexpr std::size_t size = 64 * 1024;
   using buffer = std::unique_ptr<char[]>;
