@@ -21,6 +21,8 @@ inline fiber_agent& fiber_of(runnable* r) noexcept { return static_cast<fiber_ag
   const wait_kind left_for = to.waits_for.load(std::memory_order_relaxed);
   if (left_for != wait_kind::readable && left_for != wait_kind::writable) return;
   __builtin_prefetch(r.next, 1);
+  if (to.task) __builtin_prefetch(&to.task->own);  // has_deadline()
+
   constexpr int frames = 10;  // cache lines of what waits in io::stream, and of the stream
   const auto* const at = static_cast<const char*>(to.stack_pointer());
   for (int line = 0; line < frames; ++line) __builtin_prefetch(at + 64 * line, 1);

@@ -23,54 +23,62 @@ unique_fd::~unique_fd() {
 
 namespace weft::io::detail {
 
-// What a loop's epoll knows of a descriptor. Its loop's thread only. What each read and write look at comes first: with
-// many connections its lines come from far.
+// What a loop's epoll knows of a descriptor. Its loop's thread only. With many connections it comes from far: so what a
+// read and a write that need not wait look at is one cache line.
 struct alignas(64) watch final : weft::detail::event_taker {
-  // The timer stays armed from wait to wait, and looks at the deadline when it fires: a connection with a limit arms
-  // one timer each time the limit passes, not one each wait.
-  struct side : weft::detail::timer {
+  struct side {
     bool ready = false;
     bool late = false;
     waker waiting;
-    deadline until;      ///< of who waits
-    deadline armed_for;  ///< never later than the former, while somebody waits and the timer is armed
+    deadline until;  ///< of who waits
 
-    explicit side(bool r) noexcept : ready(r) { expired = &rang; }
-
-    void limit(deadline to) {
-      until = to;
-      late = false;
-      if (!until.is_never() && (!armed() || until < armed_for)) arm(until);
-    }
+    explicit side(bool r) noexcept : ready(r) {}
     /// True when it woke somebody.
     bool edge() noexcept {
       ready = true;
       return std::exchange(waiting, {}).wake();
     }
+  };
+  // It stays armed from wait to wait, and looks at the deadline when it fires: a connection with a limit arms one timer
+  // each time the limit passes, not one each wait.
+  struct alarm : weft::detail::timer {
+    side& of;
+    deadline armed_for;  ///< never later than of.until, while somebody waits and it is armed
+
+    explicit alarm(side& s) noexcept : of(s) { expired = &rang; }
+
     void arm(deadline when) {
       weft::detail::disarm(*this);
       weft::detail::arm(*this, when.when());
       armed_for = when;
     }
     static void rang(timer& t) noexcept {
-      side& self = static_cast<side&>(t);
-      if (!self.waiting.waits()) return;  // who waits next arms it anew
-      if (!self.until.passed()) {
-        if (!self.until.is_never()) self.arm(self.until);
+      alarm& self = static_cast<alarm&>(t);
+      side& of = self.of;
+      if (!of.waiting.waits()) return;  // who waits next arms it anew
+      if (!of.until.passed()) {
+        if (!of.until.is_never()) self.arm(of.until);
         return;
       }
-      self.late = true;
-      std::exchange(self.waiting, {}).wake();
+      of.late = true;
+      std::exchange(of.waiting, {}).wake();
     }
   };
 
   watch(std::shared_ptr<context_life> l, int e) : life(std::move(l)), epoll(e) {}
 
+  void begins_to_wait(bool writing, deadline until) {
+    side& s = writing ? out : in;
+    s.until = until;
+    s.late = false;
+    if (until.is_never()) return;
+    alarm& a = writing ? out_alarm : in_alarm;
+    if (!a.armed() || until < a.armed_for) a.arm(until);
+  }
   void comes_next() const noexcept override {
     if (!reader || in.waiting == waker()) return;
     weft::detail::light_wait::fetch(in.waiting);
-    constexpr int lines = 5;  // of the fiber's stack, where the reader lies, and mostly the stream, too
-    for (int i = 0; i < lines; ++i) __builtin_prefetch(reinterpret_cast<const char*>(reader) + 64 * i, 1);
+    __builtin_prefetch(reader, 1);
   }
   void happened(std::uint32_t what) noexcept override {
     if (what & ~std::uint32_t{EPOLLIN | EPOLLOUT}) ending = true;  // noted before anybody wakes
@@ -88,6 +96,8 @@ struct alignas(64) watch final : weft::detail::event_taker {
   early_reader* reader = nullptr;  ///< of who waits in `in`; nothing to anybody when nobody waits
   side in{false};
   side out{true};
+  alarm in_alarm{in};
+  alarm out_alarm{out};
   const std::shared_ptr<context_life> life;
   const int epoll;
 };
@@ -210,7 +220,7 @@ descriptor::wait_end descriptor::wait(bool writing, deadline until) {
     attach(writing);
   watch::side& s = writing ? watch_->out : watch_->in;
   if (s.ready) return wait_end::ready;
-  s.limit(until);
+  watch_->begins_to_wait(writing, until);
   waiter w(writing ? wait_kind::writable : wait_kind::readable, this);
   s.waiting = w.handle();
   if (!writing) watch_->reader = nullptr;
@@ -229,7 +239,7 @@ descriptor::wait_end descriptor::has_waited(bool writing, wake_reason how) {
 [[gnu::noinline]] weft::detail::departure descriptor::begin_to_wait_readable(waker& me, deadline until,
                                                                              early_reader* reader) {
   if (!watch_ || watch_->loop != weft::detail::this_loop_token() || watch_->in.ready) return {};
-  watch_->in.limit(until);
+  watch_->begins_to_wait(false, until);
   me = weft::detail::light_wait::announce(wait_kind::readable, this);
   if (me == waker()) return {};
   watch_->in.waiting = me;
@@ -279,8 +289,8 @@ void descriptor::release(bool closing) noexcept {
       if (what && closing) ::close(fd);
     }
     void operator()() const noexcept {
-      weft::detail::disarm(what->in);
-      weft::detail::disarm(what->out);
+      weft::detail::disarm(what->in_alarm);
+      weft::detail::disarm(what->out_alarm);
       // Closing alone would leave it in the epoll where it was duplicated, by a fork if by nothing else.
       ::epoll_ctl(what->epoll, EPOLL_CTL_DEL, fd, nullptr);
     }

@@ -201,8 +201,11 @@ struct light_wait {
   [[nodiscard]] static waker announce(wait_kind kind, const void* target) noexcept;
   [[nodiscard]] static departure leave(const waker& who);
   static wake_reason end(const waker& who) noexcept { return who.end(); }
-  /// Asks the core for what wake() looks at.
-  static void fetch(const waker& who) noexcept { __builtin_prefetch(who.who_, 1); }
+  /// Asks the core for what wake() looks at, and who resumes the fiber then.
+  static void fetch(const waker& who) noexcept {
+    __builtin_prefetch(who.who_, 1);
+    __builtin_prefetch(&who.who_->target, 1);
+  }
 };
 
 }  // namespace detail
