@@ -13,7 +13,7 @@ matplotlib.rcParams.update({"svg.hashsalt": "weft", "axes.spines.top": False, "a
                             "axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3, "font.size": 9,
                             "legend.frameon": False, "figure.constrained_layout.use": True})  # fmt: skip
 
-COLOURS = {"weft": "#d62728", "epoll": "#222222", "asio_callbacks": "#1f77b4", "asio_awaitable": "#6baed6",
+COLOURS = {"weft": "#d62728", "weft_realtime": "#ff9896", "epoll": "#222222", "asio_callbacks": "#1f77b4", "asio_awaitable": "#6baed6",
            "asio_inline": "#6baed6", "asio_pool": "#1f77b4",
            "asio_pool_nice19": "#08306b", "go": "#17becf", "tokio": "#ff7f0e",
            "asyncio": "#2ca02c"}  # fmt: skip

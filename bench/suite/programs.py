@@ -53,7 +53,7 @@ class Programs:
     def systems(self, workload):
         """The names of those that have a server, or whatever the workload runs: weft first."""
         found = {path.stem.removeprefix(f"{workload}_") for path in (BENCH / workload).glob(f"{workload}_*")}
-        return sorted(found, key=lambda name: (name != "weft", name))
+        return sorted(found, key=lambda name: (not name.startswith("weft"), name))
 
     def command(self, workload, system):
         """How to start it. Raises Missing."""

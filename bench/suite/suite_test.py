@@ -90,7 +90,8 @@ class Report(unittest.TestCase):
     def test_losses_are_told_worst_first_and_beyond_noise_only(self):
         result = {"cases": [case("weft", "requests_per_s", [100] * 3), case("go", "requests_per_s", [120] * 3),
                             case("tokio", "requests_per_s", [103] * 3), case("epoll", "requests_per_s", [200] * 3),
-                            case("asyncio", "requests_per_s", [20] * 3)]}  # fmt: skip
+                            case("asyncio", "requests_per_s", [20] * 3),
+                            case("weft_realtime", "requests_per_s", [300] * 3)]}  # fmt: skip
         self.assertEqual([(round(ratio, 2), rival) for ratio, _, _, rival in report.losses(result)],
                          [(2.0, "epoll"), (1.2, "go")])  # fmt: skip
 

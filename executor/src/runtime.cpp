@@ -108,6 +108,13 @@ runtime_core::runtime_core(config c) : config_(std::move(c)) {
   // Asked for the first time in a process with threads, the kernel takes 10 to 25 ms to answer; so not on a loop.
   (void)can_fence_all_threads();
   try {
+    if (config_.loop_threads == loop_scheduling::realtime)
+      if (const int why_not = may_be_realtime()) {
+        config_.loop_threads = loop_scheduling::normal;
+        std::fprintf(stderr,
+                     "weft: the event loops are not real-time: %s (it takes CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2)\n",
+                     std::generic_category().message(why_not).c_str());
+      }
     for (unsigned i = 0; i < config_.loops; ++i)
       loops_.push_back(std::make_unique<loop_core>(*this, i, std::make_unique<asio_driver>(), config_.stack_size,
                                                    config_.max_stacks));
@@ -123,10 +130,7 @@ runtime_core::runtime_core(config c) : config_(std::move(c)) {
       threads_.emplace_back([this, i] {
         set_runs_for_weft(true);
         prepare_thread_for_overflow();
-        const loop_schedule shared(config_.cpu_threads);
-        loops_[i]->enter();
-        loops_[i]->run(stop_);
-        loops_[i]->leave();
+        drive(*loops_[i], stop_);
       });
   } catch (...) {
     hide();
@@ -162,11 +166,16 @@ void runtime_core::drive(const std::atomic<bool>& done) {
   const bool before = runs_for_weft();
   set_runs_for_weft(true);
   if (config_.report_stack_overflow) prepare_thread_for_overflow();
-  const loop_schedule shared(config_.cpu_threads);
-  loops_[0]->enter();
-  loops_[0]->run(done);
-  loops_[0]->leave();
+  drive(*loops_[0], done);
   set_runs_for_weft(before);
+}
+
+void runtime_core::drive(loop_core& loop, const std::atomic<bool>& done) {
+  loop.schedule.begin(config_.cpu_threads, config_.loop_threads);
+  loop.enter();
+  loop.run(done);
+  loop.leave();
+  loop.schedule.end();
 }
 
 // --- the end ---

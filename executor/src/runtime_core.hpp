@@ -149,6 +149,7 @@ class runtime_core {
   /// Others can find it from now on.
   void show() noexcept { current_.store(this, std::memory_order_seq_cst); }
   void hide() noexcept;
+  void drive(loop_core& loop, const std::atomic<bool>& done);
   void stop_if_quiet() noexcept;
 
   friend class watchdog;

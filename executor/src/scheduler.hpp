@@ -6,6 +6,7 @@
 //   ring_                this loop fills it, any loop empties it.
 //   due_                 raised by the watchdog, lowered by the loop.
 //   budget, rounds       written by the loop, read by the watchdog.
+//   schedule.trust()     the watchdog.
 //   all else             the loop's thread only; no locks.
 
 #include <atomic>
@@ -23,6 +24,7 @@
 #include "run_queue.hpp"
 #include "spare_tasks.hpp"
 #include "steal_ring.hpp"
+#include "thread_priority.hpp"
 #include "timer_queue.hpp"
 #include "weft/cancel.hpp"
 #include "weft/gate.hpp"
@@ -143,6 +145,7 @@ class loop_core {
   std::atomic<bool> awake{false};  ///< false while it blocks in its driver
   std::atomic<fiber_agent*> running{nullptr};
   std::atomic<unsigned long> thread{0};  ///< pthread_t of the loop's thread
+  loop_schedule schedule;
 
   /// For random_below().
   std::uint32_t chance = 0;

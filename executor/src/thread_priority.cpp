@@ -4,6 +4,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <thread>
+#include <utility>
+
 namespace weft::detail {
 namespace {
 
@@ -20,13 +24,23 @@ struct attributes {
 };
 static_assert(sizeof(attributes) == 48);
 
-bool set(attributes a) noexcept { return ::syscall(SYS_sched_setattr, 0, &a, 0U) == 0; }
+bool set(attributes a, pid_t of = 0) noexcept { return ::syscall(SYS_sched_setattr, of, &a, 0U) == 0; }
 bool get(attributes& a, pid_t of = 0) noexcept {
   return ::syscall(SYS_sched_getattr, of, &a, sizeof(attributes), 0U) == 0;
 }
 
 constexpr std::uint64_t shortest_slice = 100'000;  // what the kernel takes at least
 constexpr int lowest_niceness = 19;
+
+// What a real-time thread makes must not be real-time: the CPU pool's threads above all. Only a privileged thread may
+// take that back.
+constexpr std::uint64_t reset_on_fork = 1;  // SCHED_FLAG_RESET_ON_FORK
+
+constexpr attributes realtime(std::uint32_t priority) noexcept {
+  return {.policy = SCHED_FIFO, .flags = reset_on_fork, .priority = priority};
+}
+constexpr std::uint32_t of_loops = 1;
+constexpr std::uint32_t of_watchdog = 2;
 
 // -1: nothing yet. A thread of oneTBB's outlives its runtime, and may meet another that wants something else.
 thread_local int tl_scheduled = -1;
@@ -51,11 +65,33 @@ void schedule_worker(cpu_scheduling how) noexcept {
   set(a);
 }
 
+int may_be_realtime() {
+  int why_not = 0;
+  std::thread([&why_not] {
+    if (!set(realtime(of_watchdog))) why_not = errno;
+  }).join();
+  return why_not;
+}
+
+void schedule_watchdog(loop_scheduling how) noexcept {
+  if (how == loop_scheduling::realtime)
+    set(realtime(of_watchdog));
+  else
+    set({.flags = reset_on_fork});
+}
+
 // A loop that wakes takes the core from a thread with a longer slice at once; else it might wait for the next tick.
-loop_schedule::loop_schedule(cpu_scheduling how) noexcept {
-  if (how != cpu_scheduling::low) return;
+void loop_schedule::begin(cpu_scheduling workers, loop_scheduling how) noexcept {
   attributes a;
-  if (!get(a) || a.policy != SCHED_OTHER) return;  // the user has chosen for this thread
+  if (!get(a) || (a.policy != SCHED_OTHER && a.policy != SCHED_BATCH)) return;  // the user has chosen for this thread
+  policy_before_ = a.policy;
+  niceness_before_ = a.nice;
+  if (how == loop_scheduling::realtime) {
+    const std::lock_guard lock(mutex_);
+    if (set(realtime(of_loops))) realtime_ = ::gettid();
+    return;
+  }
+  if (workers != cpu_scheduling::low || a.policy != SCHED_OTHER) return;
   slice_before_ = a.runtime;
   a.flags = 0;
   a.runtime = 0;
@@ -63,15 +99,29 @@ loop_schedule::loop_schedule(cpu_scheduling how) noexcept {
   if (!set(a) || !get(plain)) return;
   if (plain.runtime == slice_before_) slice_before_ = 0;  // it was the kernel's own
   a.runtime = shortest_slice;
-  changed_ = set(a);
+  shorter_ = set(a);
 }
 
-loop_schedule::~loop_schedule() {
+void loop_schedule::end() noexcept {
+  if (realtime_ != 0) {
+    const std::lock_guard lock(mutex_);
+    realtime_ = 0;
+    if (set({.policy = policy_before_, .nice = niceness_before_})) return;
+    set({.policy = policy_before_, .flags = reset_on_fork, .nice = niceness_before_});
+    return;
+  }
   attributes a;
-  if (!changed_ || !get(a) || a.policy != SCHED_OTHER) return;
+  if (!std::exchange(shorter_, false) || !get(a) || a.policy != SCHED_OTHER) return;
   a.flags = 0;
   a.runtime = slice_before_;
   set(a);
+}
+
+void loop_schedule::trust(bool yes) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (realtime_ == 0) return;
+  attributes plain{.policy = policy_before_, .flags = reset_on_fork, .nice = niceness_before_};
+  set(yes ? realtime(of_loops) : plain, realtime_);
 }
 
 }  // namespace weft::detail

@@ -1,7 +1,10 @@
 #pragma once
 // How the kernel shares the cores between the event loops and the threads of the CPU pool (notes/cpu_and_io.md).
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <mutex>
 
 #include "weft/config.hpp"
 
@@ -11,16 +14,34 @@ namespace weft::detail {
 /// it is.
 void schedule_worker(cpu_scheduling how) noexcept;
 
-/// The calling thread is a loop's until this ends; then it is scheduled as before.
+/// Whether threads of this process can be real-time, the watchdog's before those of the loops; 0, or the errno that
+/// says why not.
+int may_be_realtime();
+
+/// The calling thread is the watchdog's. Real-time, it comes before the loops, to take that from one which does not
+/// wait.
+void schedule_watchdog(loop_scheduling how) noexcept;
+
+/// How the thread of a loop is scheduled.
 class loop_schedule {
  public:
-  explicit loop_schedule(cpu_scheduling how) noexcept;
-  ~loop_schedule();
+  loop_schedule() = default;
   loop_schedule(const loop_schedule&) = delete;
   loop_schedule& operator=(const loop_schedule&) = delete;
 
+  /// The calling thread is the loop's, until end(); then it is scheduled as before.
+  void begin(cpu_scheduling workers, loop_scheduling how) noexcept;
+  void end() noexcept;
+
+  /// Any thread, between them and else: takes from a real-time loop that it is one, or gives it back.
+  void trust(bool yes) noexcept;
+
  private:
-  bool changed_ = false;
+  std::mutex mutex_;    // its thread does not end while another changes how it is scheduled
+  pid_t realtime_ = 0;  // a real-time loop's thread; else 0
+  std::uint32_t policy_before_ = 0;
+  std::int32_t niceness_before_ = 0;
+  bool shorter_ = false;            // its slice
   std::uint64_t slice_before_ = 0;  // ns; 0 for the kernel's own
 };
 

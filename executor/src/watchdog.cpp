@@ -7,6 +7,7 @@
 
 #include "inspect_core.hpp"
 #include "runtime_core.hpp"
+#include "thread_priority.hpp"
 
 namespace weft::detail {
 namespace {
@@ -20,6 +21,8 @@ constexpr auto between_searches = 250ms;
 constexpr int most_of_a_core = 100;  // for searches: the hundredth part
 // A loop that looks at the world this often in a millisecond needs nobody to tell it to.
 constexpr unsigned looks_by_itself = 4;
+// A real-time loop that does not switch for so long is none until it does.
+constexpr auto longest_trusted = 10ms;
 
 // Not the time that passes: on a busy machine a search may stand still for long.
 std::chrono::nanoseconds cpu_time_of_this_thread() noexcept {
@@ -32,7 +35,10 @@ std::chrono::nanoseconds cpu_time_of_this_thread() noexcept {
 
 std::atomic<bool> runtime_core::helper_rests_{false};
 
-watchdog::watchdog(runtime_core& runtime) : runtime_(runtime), watched_(runtime.loops()), thread_([this] { run(); }) {}
+// Real-time loops would keep it from becoming so itself.
+watchdog::watchdog(runtime_core& runtime) : runtime_(runtime), watched_(runtime.loops()), thread_([this] { run(); }) {
+  scheduled_.wait(false, std::memory_order_acquire);
+}
 
 watchdog::~watchdog() {
   stop_.store(true, std::memory_order_seq_cst);
@@ -46,6 +52,10 @@ void runtime_core::wake_helper() noexcept {
 }
 
 void watchdog::run() {
+  const auto how = runtime_.settings().loop_threads;
+  if (how == loop_scheduling::realtime) schedule_watchdog(how);
+  scheduled_.store(true, std::memory_order_release);
+  scheduled_.notify_one();
   auto& resting = runtime_core::helper_rests_;
   std::chrono::milliseconds nap = tick;
   std::chrono::milliseconds idle{};
@@ -99,6 +109,7 @@ watchdog::seen watchdog::look(std::chrono::steady_clock::time_point now, unsigne
     loop_core& loop = runtime_.loop(i);
     watched& w = watched_[i];
     if (!loop.awake.load(std::memory_order_relaxed)) {
+      if (w.distrusted) loop.schedule.trust(true);
       w = {};
       w.rounds = loop.rounds.load(std::memory_order_relaxed);
       continue;
@@ -109,8 +120,13 @@ watchdog::seen watchdog::look(std::chrono::steady_clock::time_point now, unsigne
     if (all != seen::busy) all = looked ? seen::attentive : seen::busy;
     const auto ticks = loop.switches();
     if (ticks != w.ticks || w.since == std::chrono::steady_clock::time_point()) {
-      w = {ticks, now, false, rounds};
+      if (w.distrusted) loop.schedule.trust(true);
+      w = {ticks, now, rounds};
       continue;
+    }
+    if (!w.distrusted && now - w.since >= longest_trusted) {
+      w.distrusted = true;
+      loop.schedule.trust(false);
     }
     if (limit.count() <= 0 || w.reported || now - w.since < limit) continue;
     const fiber_agent* running = loop.running.load(std::memory_order_relaxed);
@@ -129,6 +145,9 @@ watchdog::seen watchdog::look(std::chrono::steady_clock::time_point now, unsigne
 }
 
 void watchdog::look_for_circles() {
+  const auto how = runtime_.settings().loop_threads;
+  // A search among a million tasks takes a tenth of a second, and loops come before it.
+  if (how == loop_scheduling::realtime) schedule_watchdog(loop_scheduling::normal);
   const auto circles = find_circles(waits_among_tasks(runtime_));
   // Tasks were read one by one, so a circle counts when the next look sees it too.
   auto sorted = circles;
@@ -143,6 +162,7 @@ void watchdog::look_for_circles() {
     runtime_.report_deadlock(text);
   }
   suspected_ = std::move(sorted);
+  if (how == loop_scheduling::realtime) schedule_watchdog(how);
 }
 
 }  // namespace weft::detail

@@ -3,7 +3,7 @@
 // without reading a clock; with loops that do so often by themselves it sleeps longer, 8 ms at the most, and so, once,
 // may be late by that much. It finds tasks that stall their loop, and tasks that wait for one another in a circle:
 // these within half a second, or later where there are so many tasks that to look for them took more of a core than a
-// hundredth.
+// hundredth. From a real-time loop that does not switch it takes that it is one (config.loop_threads).
 
 #include <atomic>
 #include <chrono>
@@ -28,8 +28,9 @@ class watchdog {
   struct watched {
     std::uint64_t ticks = 0;
     std::chrono::steady_clock::time_point since;
-    bool reported = false;
     std::uint64_t rounds = 0;
+    bool reported = false;
+    bool distrusted = false;
   };
   enum class seen : std::uint8_t { idle, attentive, busy };
 
@@ -42,6 +43,7 @@ class watchdog {
   std::vector<std::uint64_t> suspected_;
   std::vector<std::uint64_t> reported_;
   std::atomic<bool> stop_{false};
+  std::atomic<bool> scheduled_{false};
   std::thread thread_;
 };
 

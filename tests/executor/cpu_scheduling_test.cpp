@@ -1,10 +1,12 @@
 // Who has the cores: event loops before the threads of the CPU pool (executor/notes/cpu_and_io.md).
 
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <functional>
 #include <string>
 #include <thread>
 
@@ -17,6 +19,7 @@ struct seen {
   int policy = -1;
   int nice = -1;
   std::uint64_t slice = 0;  // ns; 0 where the kernel does not say
+  bool passed_on = true;    // to threads that it makes
   bool operator==(const seen&) const = default;
 };
 
@@ -29,7 +32,8 @@ seen of_this_thread() {
     std::uint64_t runtime, deadline, period;
   } a{};
   EXPECT_EQ(::syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0U), 0);
-  return {static_cast<int>(a.policy), a.nice, a.runtime};
+  constexpr std::uint64_t reset_on_fork = 1;  // SCHED_FLAG_RESET_ON_FORK
+  return {static_cast<int>(a.policy), a.nice, a.runtime, (a.flags & reset_on_fork) == 0};
 }
 
 // What a test starts from: it may itself be run at some niceness. In a thread of its own, for each would be what the
@@ -107,6 +111,138 @@ TEST(CpuScheduling, ManyCpuTasksCallTheBlockingPoolAtOnce) {
         EXPECT_EQ(sum, 199 * 200 / 2);
       },
       settings(cpu_scheduling::background));
+}
+
+// --- real-time loops ---
+
+config realtime() {
+  return {.loops = 2, .cpu_workers = 2, .stall_after = 0ns, .loop_threads = loop_scheduling::realtime};
+}
+
+bool may_be_realtime() {
+  bool may = false;
+  in_fresh_thread([&] {
+    const sched_param second{.sched_priority = 2};
+    may = ::sched_setscheduler(0, SCHED_FIFO, &second) == 0;
+  });
+  return may;
+}
+
+// Of the calling thread, for good.
+void give_up_realtime() {
+  __user_cap_header_struct of_this_thread{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct has[2]{};
+  ASSERT_EQ(::syscall(SYS_capget, &of_this_thread, has), 0);
+  has[0].effective &= ~(1U << CAP_SYS_NICE);
+  ASSERT_EQ(::syscall(SYS_capset, &of_this_thread, has), 0);
+}
+
+TEST(RealtimeLoops, ComeFirstAndWhatTheyMakeDoesNot) {
+  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+  in_fresh_thread([] {
+    const seen before = of_this_thread();
+    weft::run(
+        [&] {
+          for (unsigned i = 0; i < 2; ++i) {
+            const seen loop = spawn(on_loop(i), [] { return of_this_thread(); }).get();
+            EXPECT_EQ(loop.policy, SCHED_FIFO) << "loop " << i;
+            EXPECT_FALSE(loop.passed_on);
+            spawn(on_loop(i), [&] {
+              in_fresh_thread([&] { EXPECT_EQ(of_this_thread().policy, SCHED_OTHER); });
+              EXPECT_EQ(spawn_blocking([] { return of_this_thread().policy; }).get(), SCHED_OTHER);
+            }).get();
+          }
+          for (int i = 0; i < 20; ++i) EXPECT_EQ(spawn_cpu([] { return of_this_thread().policy; }).get(), SCHED_IDLE);
+        },
+        realtime());
+    EXPECT_EQ(of_this_thread(), before);
+  });
+}
+
+// Without a wait; but not for ever.
+void compute_until(const std::function<bool()>& done) {
+  const auto start = std::chrono::steady_clock::now();
+  while (!done()) {
+    if (std::chrono::steady_clock::now() - start < 30s) continue;
+    ADD_FAILURE() << "nothing happened for 30 s";
+    return;
+  }
+}
+
+TEST(RealtimeLoops, OneThatComputesIsNoneUntilItWaits) {
+  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+  in_fresh_thread([] {
+    const seen before = of_this_thread();
+    weft::run(
+        [&] {
+          for (int i = 0; i < 3; ++i) {
+            // Both loops, so that every core is taken on a small machine, and the other's is no help.
+            auto other = spawn(on_loop(1), [] {
+              compute_until([] { return of_this_thread().policy == SCHED_OTHER; });
+              return of_this_thread();
+            });
+            compute_until([] { return of_this_thread().policy == SCHED_OTHER; });
+            EXPECT_EQ(of_this_thread().nice, before.nice);
+            EXPECT_EQ(other.get().nice, before.nice);
+            while (of_this_thread().policy != SCHED_FIFO) sleep_for(1ms);
+            while (spawn(on_loop(1), [] { return of_this_thread().policy; }).get() != SCHED_FIFO) sleep_for(1ms);
+          }
+          compute_until([] { return of_this_thread().policy == SCHED_OTHER; });
+        },
+        realtime());
+    EXPECT_EQ(of_this_thread(), before) << "it ended while it was none";
+  });
+}
+
+TEST(RealtimeLoops, WhereTheyMayNotBeHadTheLoopsAreNormalAndSaySo) {
+  in_fresh_thread([] {
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_RTPRIO, &limit), 0);
+    const rlimit lower{.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_RTPRIO, &lower), 0);
+    give_up_realtime();
+    const seen before = of_this_thread();
+    ::testing::internal::CaptureStderr();
+    weft::run(
+        [&] {
+          for (unsigned i = 0; i < 2; ++i) EXPECT_EQ(spawn(on_loop(i), [] { return of_this_thread(); }).get(), before);
+        },
+        realtime());
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+              "weft: the event loops are not real-time: Operation not permitted (it takes CAP_SYS_NICE, or an "
+              "RLIMIT_RTPRIO of 2)\n");
+    EXPECT_EQ(of_this_thread(), before);
+    ASSERT_EQ(::setrlimit(RLIMIT_RTPRIO, &limit), 0);
+  });
+}
+
+// With an RLIMIT_RTPRIO alone a thread cannot take back that it is not passed on; nor when the program has given the
+// capability up.
+TEST(RealtimeLoops, WhatMayNotBeTakenBackStays) {
+  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+  in_fresh_thread([] {
+    seen after = of_this_thread();
+    after.passed_on = false;
+    weft::run(
+        [] {
+          EXPECT_EQ(of_this_thread().policy, SCHED_FIFO);
+          give_up_realtime();
+        },
+        realtime());
+    EXPECT_EQ(of_this_thread(), after);
+  });
+}
+
+// A program that has made its thread real-time itself knows why.
+TEST(RealtimeLoops, AThreadThatIsRealtimeAlreadyIsLeftAsItIs) {
+  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+  in_fresh_thread([] {
+    const sched_param lowest{.sched_priority = 1};
+    ASSERT_EQ(::sched_setscheduler(0, SCHED_RR, &lowest), 0);
+    const seen before = of_this_thread();
+    weft::run([&] { EXPECT_EQ(of_this_thread(), before); }, realtime());
+    EXPECT_EQ(of_this_thread(), before);
+  });
 }
 
 }  // namespace

@@ -43,6 +43,17 @@ enum class cpu_scheduling : std::uint8_t {
   normal       ///< as any thread
 };
 
+/// How the kernel schedules the threads of the event loops.
+enum class loop_scheduling : std::uint8_t {
+  normal,   ///< as the thread that calls run(), or makes the runtime
+  realtime  ///< SCHED_FIFO, priority 1: before any thread that is not real-time, at once. For servers that keep the
+            ///< cores full of CPU tasks. Needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2; where it may not be had the
+            ///< loops are normal, and a line on stderr says why. A task that runs for 10 ms without a wait makes its
+            ///< loop normal until it waits, so that one that computes cannot take the machine away; that is
+            ///< mostly seen within 20 ms. Threads and child processes that a loop makes are not real-time, and of
+            ///< niceness 0. Where the thread is real-time already, by the program's own choice, it is left as it is.
+};
+
 /// The choices of a runtime. An aggregate: the order of its fields is API.
 /// A count of zero, or a stack below `min_stack_size`, makes `runtime` throw std::invalid_argument.
 struct config {
@@ -84,6 +95,9 @@ struct config {
   /// less or none waits; those of cpu_priority::high come in. Zero, the default, lets all in: only the program knows
   /// how long its clients wait, and a batch job has none.
   std::chrono::nanoseconds cpu_target = std::chrono::nanoseconds(0);
+
+  /// Whether the event loops come before all else that wants a core.
+  loop_scheduling loop_threads = loop_scheduling::normal;
 };
 
 }  // namespace weft
