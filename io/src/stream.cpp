@@ -259,6 +259,13 @@ inline detail::socket_transport* stream::as_socket() const noexcept {
   return socket_ ? as_socket()->try_read_in_line(to, more) : carrier_->try_read(to, more);
 }
 
+void detail::count_as_work(std::size_t bytes) noexcept {
+  constexpr std::size_t of_a_checkpoint = 2 * 1024;
+  constexpr std::size_t most = 127;  // the next checkpoint takes turns
+  if (weft::detail::agent* const me = weft::detail::current_agent())
+    me->turn = static_cast<std::uint8_t>(std::min(most, me->turn + bytes / of_a_checkpoint));
+}
+
 // --- reading ---
 
 // Behind what is buffered.
@@ -270,6 +277,7 @@ inline std::span<std::byte> stream::room() noexcept {
 inline void stream::received(std::size_t n) noexcept {
   end_ += n;
   bytes_read_ += n;
+  detail::moved(n);
   read_timeout_ = later_read_timeout_;
   large_ = n > early_read::most;
 }
@@ -285,6 +293,7 @@ std::size_t stream::receive(std::span<std::byte> to, wait_limit limit) {
   if (!tries_) {
     n = carrier_->read_some(to, limit);
     bytes_read_ += n;
+    detail::moved(n);
   } else {
     settle();
     // A read that fills `to` leaves open whether there is more, and it takes a second one to find nothing. Where that
@@ -304,6 +313,7 @@ std::size_t stream::receive(std::span<std::byte> to, wait_limit limit) {
       check_open(reading);
     }
     bytes_read_ += n;
+    detail::moved(n);
     if (n > to.size()) {
       put_back(std::span(more).first(n - to.size()));
       exact_ = false;
@@ -539,6 +549,7 @@ std::size_t stream::write_some(std::span<const std::span<const std::byte>> piece
   }
   const std::size_t n = carrier_->write_some(pieces, write_timeout_);
   bytes_written_ += n;
+  detail::moved(n);
   return n;
 }
 
@@ -554,6 +565,7 @@ std::size_t stream::send(std::span<const std::span<const std::byte>> pieces, std
     const std::size_t n = socket_ ? as_socket()->write_some_in_line(pieces, write_timeout_)
                                   : carrier_->write_some(pieces, write_timeout_);
     bytes_written_ += n;
+    detail::moved(n);
     return n;
   } catch (error& e) {
     if (bytes_written_ != before) e.add_bytes(bytes_written_ - before);

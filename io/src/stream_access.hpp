@@ -6,6 +6,7 @@
 
 #include "weft/io/error.hpp"
 #include "weft/io/stream.hpp"
+#include "weft/rarely.hpp"
 
 namespace weft::io {
 
@@ -30,6 +31,14 @@ namespace detail {
 
 inline constexpr auto reading = "read from";
 inline constexpr auto writing = "write to";
+
+void count_as_work(std::size_t bytes) noexcept;
+/// A fiber whose peer keeps up never waits, and would keep its loop from the others for 128 checkpoints, whatever it
+/// does between them: so many bytes count as checkpoints, too.
+inline void moved(std::size_t bytes) noexcept {
+  constexpr std::size_t many = 32 * 1024;
+  if (weft::detail::rarely(bytes >= many)) count_as_work(bytes);
+}
 
 struct stream_access {
   struct reader_turn : stream::turn {
@@ -67,6 +76,7 @@ struct stream_access {
   static void check_open_for_reading(const stream& s) { s.check_open(reading); }
   static void count_read(stream& s, std::size_t n) noexcept {
     s.bytes_read_ += n;
+    moved(n);
     s.read_timeout_ = s.later_read_timeout_;
   }
   /// What was taken out of buffered() meanwhile; not if the stream was closed.
@@ -81,7 +91,10 @@ struct stream_access {
     return s.send(std::span(&from, 1), before);
   }
   [[nodiscard]] static wait_limit write_limit(const stream& s) noexcept { return s.write_timeout_; }
-  static void count_written(stream& s, std::size_t n) noexcept { s.bytes_written_ += n; }
+  static void count_written(stream& s, std::size_t n) noexcept {
+    s.bytes_written_ += n;
+    moved(n);
+  }
 };
 
 }  // namespace detail

@@ -47,6 +47,19 @@ class duplex final : public transport {
   const std::unique_ptr<transport> out_;
 };
 
+// Its peer always keeps up.
+class tireless final : public transport {
+ public:
+  std::size_t read_some(std::span<std::byte> to, wait_limit) override { return to.size(); }
+  std::size_t write_some(std::span<const std::span<const std::byte>> from, wait_limit) override {
+    return from[0].size();
+  }
+  void shutdown_write(wait_limit) override {}
+  void close() noexcept override {}
+  void leave_loop() override {}
+  [[nodiscard]] std::string describe() const override { return "a tireless peer"; }
+};
+
 std::pair<stream, stream> pair_of_pipes() {
   auto there = pipe();
   auto back = pipe();
@@ -148,6 +161,43 @@ TEST(Stream, TheClosedOneSaysSo) {
     EXPECT_EQ(s.native_handle(), -1);
     s.close();
   });
+}
+
+// The most operations of one fiber between two turns of another.
+template <class Operation>
+int most_between_turns(Operation operation) {
+  return weft::run(
+      [&] {
+        int done = 0;
+        int most = 0;
+        bool ended = false;
+        auto other = spawn([&] {
+          for (int before = 0; !ended; yield()) most = std::max(most, done - std::exchange(before, done));
+        });
+        yield();
+        stream s(std::make_unique<tireless>());
+        for (; done < 1000; ++done) operation(s);
+        ended = true;
+        other.get();
+        return most;
+      },
+      {.loops = 1, .cpu_workers = 1, .stall_after = 0ns});
+}
+
+TEST(StreamTurns, OneWhosePeerKeepsUpLetsOthersRunAfterManyBytes) {
+  const std::string much(256 * 1024, 'x');
+  std::string room(256 * 1024, ' ');
+  const auto to = std::as_writable_bytes(std::span(room));
+  EXPECT_EQ(most_between_turns([&](stream& s) { s.write_all(much); }), 1);
+  EXPECT_EQ(most_between_turns([&](stream& s) { s.write_all({much, "y"}); }), 1);
+  EXPECT_EQ(most_between_turns([&](stream& s) { (void)s.write_some(std::as_bytes(std::span(much))); }), 1);
+  EXPECT_EQ(most_between_turns([&](stream& s) { s.read_exactly(to); }), 1);
+  EXPECT_EQ(most_between_turns([&](stream& s) { (void)s.read_some(to); }), 1);
+  EXPECT_EQ(most_between_turns([&](stream& s) { s.write_all(std::string_view(much).substr(0, 64 * 1024)); }), 4);
+}
+
+TEST(StreamTurns, SmallMessagesCostNoMoreThanOtherCheckpoints) {
+  EXPECT_EQ(most_between_turns([](stream& s) { s.write_all("a small message"); }), 128);
 }
 
 }  // namespace

@@ -38,6 +38,9 @@ struct detached_stream {
 /// not be destroyed or assigned to while somebody waits in it (the program is ended with a message).
 ///
 /// After a cancellation or timeout the stream is usable, and bytes_read() and bytes_written() tell what was moved.
+///
+/// A call that finds all there and room for all switches by turns: every 128th lets the other fibers of the loop run,
+/// and one that moves 32 KiB or more counts as one for each 2 KiB.
 class stream {
  public:
   static constexpr std::size_t default_line_limit = 8 * 1024;
@@ -57,7 +60,7 @@ class stream {
   /// Reads what is there, waiting when nothing is. Gives the number of bytes; 0 at the end of the stream, and for an
   /// empty `to`.
   ///
-  /// Suspends: a checkpoint always; switches when nothing is there, else every 128th call.
+  /// Suspends: a checkpoint always; switches when nothing is there, else by turns.
   /// Cancel:   throws cancelled; nothing was read.
   /// Threads:  fibers of the stream's loop; one reader at a time.
   /// Ordering: what the sender wrote before it sent is visible, where they share memory.
@@ -67,7 +70,7 @@ class stream {
 
   /// Fills all of `to`.
   ///
-  /// Suspends: a checkpoint always; switches when not all is there, else every 128th call.
+  /// Suspends: a checkpoint always; switches when not all is there, else by turns.
   /// Cancel:   throws cancelled; nothing was read: what had come stays in the stream for the next read.
   /// Threads:  fibers of the stream's loop; one reader at a time.
   /// Ordering: as read_some().
@@ -77,7 +80,7 @@ class stream {
 
   /// Reads up to and with `delimiter`, which is not empty. `limit` counts both.
   ///
-  /// Suspends: a checkpoint always; switches when not all is there, else every 128th call.
+  /// Suspends: a checkpoint always; switches when not all is there, else by turns.
   /// Cancel:   throws cancelled; nothing was read: what had come stays in the stream for the next read.
   /// Threads:  fibers of the stream's loop; one reader at a time.
   /// Ordering: as read_some().
@@ -94,7 +97,7 @@ class stream {
 
   /// Receives more, behind what is buffered. Gives the number of bytes; 0 at the end of the stream.
   ///
-  /// Suspends: a checkpoint always; switches when nothing is there, else every 128th call.
+  /// Suspends: a checkpoint always; switches when nothing is there, else by turns.
   /// Cancel:   throws cancelled; nothing was received.
   /// Threads:  fibers of the stream's loop; one reader at a time.
   /// Ordering: as read_some().
@@ -108,7 +111,7 @@ class stream {
 
   /// Writes as much as is taken at once, waiting when nothing is. Gives the number of bytes.
   ///
-  /// Suspends: a checkpoint always; switches when the way is full, else every 128th call.
+  /// Suspends: a checkpoint always; switches when the way is full, else by turns.
   /// Cancel:   throws cancelled; nothing was written.
   /// Threads:  fibers of the stream's loop; one writer at a time.
   /// Ordering: what the caller wrote is visible to the reader, where they share memory.
@@ -119,7 +122,7 @@ class stream {
 
   /// Writes all. Several pieces are gathered into one system call.
   ///
-  /// Suspends: a checkpoint always; switches when the way is full, else every 128th call.
+  /// Suspends: a checkpoint always; switches when the way is full, else by turns.
   /// Cancel:   throws cancelled; a beginning was written, as long as bytes_written() has grown.
   /// Threads:  fibers of the stream's loop; one writer at a time.
   /// Ordering: as write_some().
