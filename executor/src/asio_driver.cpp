@@ -169,9 +169,14 @@ bool asio_driver::poll(clock::time_point until) {
     if (!std::exchange(ready_.came, false) && !asked_.load(std::memory_order_relaxed)) [[likely]]
       return found;
   }
-  // One handler at a time: after it the loop runs the fiber that it made ready. A loop that does not come to sleep has
-  // many.
-  return run_asio(sleeps ? 1 : 128) || found;
+  if (!sleeps) return run_asio(128) || found;
+  to_handle_ = true;
+  return true;
+}
+
+// One at a time: after it the loop runs the fiber that it made ready. (A loop that does not come to sleep has many.)
+void asio_driver::handle() {
+  if (std::exchange(to_handle_, false)) run_asio(1);
 }
 
 bool asio_driver::run_asio(std::size_t most) {

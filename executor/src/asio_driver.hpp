@@ -28,6 +28,7 @@ class asio_driver final : public driver {
   ~asio_driver() override;
 
   bool poll(clock::time_point until) override;
+  void handle() override;
   void wake() noexcept override;
   [[nodiscard]] clock::time_point now() const noexcept override;
   [[nodiscard]] clock::time_point now_or_later() noexcept override;
@@ -64,6 +65,7 @@ class asio_driver final : public driver {
   std::atomic<bool> asked_{false};  // something was posted to Asio
   std::atomic<bool> sleeping_{false};
   unsigned skipped_ = 0;  // polls in a row that left our epoll out
+  bool to_handle_ = false;
   clock::time_point armed_ = clock::time_point::max();
   const bool may_count_ = core_counter_is_the_clock();
   late_clock late_;

@@ -18,6 +18,8 @@ class driver {
   /// or wake() is called. time_point::min() means not to sleep. May come back early. False when there was nothing, not
   /// even a wake().
   virtual bool poll(clock::time_point until) = 0;
+  /// After a poll that may have slept: what that found and left, for the loop was not awake yet.
+  virtual void handle() {}
 
   /// Any thread. Ends a sleep, or the next one.
   virtual void wake() noexcept = 0;

@@ -171,11 +171,15 @@ void runtime_core::drive(const std::atomic<bool>& done) {
 }
 
 void runtime_core::drive(loop_core& loop, const std::atomic<bool>& done) {
+  struct scheduled {
+    loop_schedule& schedule;
+    ~scheduled() { schedule.end(); }
+  };
   loop.schedule.begin(config_.cpu_threads, config_.loop_threads);
+  const scheduled here{loop.schedule};
   loop.enter();
   loop.run(done);
   loop.leave();
-  loop.schedule.end();
 }
 
 // --- the end ---

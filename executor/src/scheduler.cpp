@@ -92,7 +92,12 @@ void loop_core::enter() noexcept {
   globals_ = thread_eh_globals();
   native_.make_native();
   thread.store(static_cast<unsigned long>(::pthread_self()), std::memory_order_relaxed);
-  awake.store(true, std::memory_order_relaxed);
+  is_awake();
+}
+
+void loop_core::is_awake() noexcept {
+  awake.store(true, std::memory_order_seq_cst);  // before it is read whether the watchdog rests; see there
+  runtime_core::notice_busy();
 }
 
 void loop_core::leave() noexcept {
@@ -318,9 +323,9 @@ void loop_core::sleep() {
     const auto since = outlook_.learns() ? now() : clock::time_point();
     awake.store(false, std::memory_order_relaxed);
     driver_->poll(timers_.earliest());
-    awake.store(true, std::memory_order_relaxed);
-    runtime_core::notice_busy();
+    is_awake();
     outlook_.slept(!inbox_.empty(), outlook_.learns() ? now() - since : outlook::duration(0));
+    driver_->handle();
     intake();
   }
   if (steals) leave_idle(mine);

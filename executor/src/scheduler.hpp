@@ -175,6 +175,7 @@ class loop_core {
   };
 
   static void fiber_main(fiber& self) noexcept;
+  void is_awake() noexcept;
   runnable* next() noexcept;
   static void fetch(const runnable& r) noexcept;
   fiber_agent* stack_for(runnable* r) noexcept;

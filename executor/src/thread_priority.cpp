@@ -1,6 +1,7 @@
 #include "thread_priority.hpp"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -39,6 +40,10 @@ constexpr std::uint64_t reset_on_fork = 1;  // SCHED_FLAG_RESET_ON_FORK
 constexpr attributes realtime(std::uint32_t priority) noexcept {
   return {.policy = SCHED_FIFO, .flags = reset_on_fork, .priority = priority};
 }
+// At the niceness that it would have now: without privilege it cannot be lower.
+attributes normal_again(std::uint32_t policy, pid_t thread) noexcept {
+  return {.policy = policy, .flags = reset_on_fork, .nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(thread))};
+}
 constexpr std::uint32_t of_loops = 1;
 constexpr std::uint32_t of_watchdog = 2;
 
@@ -73,19 +78,13 @@ int may_be_realtime() {
   return why_not;
 }
 
-void schedule_watchdog(loop_scheduling how) noexcept {
-  if (how == loop_scheduling::realtime)
-    set(realtime(of_watchdog));
-  else
-    set({.flags = reset_on_fork});
-}
+void schedule_watchdog() noexcept { set(realtime(of_watchdog)); }
 
 // A loop that wakes takes the core from a thread with a longer slice at once; else it might wait for the next tick.
 void loop_schedule::begin(cpu_scheduling workers, loop_scheduling how) noexcept {
   attributes a;
   if (!get(a) || (a.policy != SCHED_OTHER && a.policy != SCHED_BATCH)) return;  // the user has chosen for this thread
   policy_before_ = a.policy;
-  niceness_before_ = a.nice;
   if (how == loop_scheduling::realtime) {
     const std::lock_guard lock(mutex_);
     if (set(realtime(of_loops))) realtime_ = ::gettid();
@@ -105,9 +104,11 @@ void loop_schedule::begin(cpu_scheduling workers, loop_scheduling how) noexcept 
 void loop_schedule::end() noexcept {
   if (realtime_ != 0) {
     const std::lock_guard lock(mutex_);
-    realtime_ = 0;
-    if (set({.policy = policy_before_, .nice = niceness_before_})) return;
-    set({.policy = policy_before_, .flags = reset_on_fork, .nice = niceness_before_});
+    attributes plain = normal_again(policy_before_, std::exchange(realtime_, 0));
+    plain.flags = 0;
+    if (set(plain)) return;
+    plain.flags = reset_on_fork;
+    set(plain);
     return;
   }
   attributes a;
@@ -119,9 +120,7 @@ void loop_schedule::end() noexcept {
 
 void loop_schedule::trust(bool yes) noexcept {
   const std::lock_guard lock(mutex_);
-  if (realtime_ == 0) return;
-  attributes plain{.policy = policy_before_, .flags = reset_on_fork, .nice = niceness_before_};
-  set(yes ? realtime(of_loops) : plain, realtime_);
+  if (realtime_ != 0) set(yes ? realtime(of_loops) : normal_again(policy_before_, realtime_), realtime_);
 }
 
 }  // namespace weft::detail

@@ -18,9 +18,8 @@ void schedule_worker(cpu_scheduling how) noexcept;
 /// says why not.
 int may_be_realtime();
 
-/// The calling thread is the watchdog's. Real-time, it comes before the loops, to take that from one which does not
-/// wait.
-void schedule_watchdog(loop_scheduling how) noexcept;
+/// The calling thread is the watchdog's: it comes before real-time loops, to take that from one which does not wait.
+void schedule_watchdog() noexcept;
 
 /// How the thread of a loop is scheduled.
 class loop_schedule {
@@ -40,7 +39,6 @@ class loop_schedule {
   std::mutex mutex_;    // its thread does not end while another changes how it is scheduled
   pid_t realtime_ = 0;  // a real-time loop's thread; else 0
   std::uint32_t policy_before_ = 0;
-  std::int32_t niceness_before_ = 0;
   bool shorter_ = false;            // its slice
   std::uint64_t slice_before_ = 0;  // ns; 0 for the kernel's own
 };

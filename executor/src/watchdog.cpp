@@ -52,15 +52,13 @@ void runtime_core::wake_helper() noexcept {
 }
 
 void watchdog::run() {
-  const auto how = runtime_.settings().loop_threads;
-  if (how == loop_scheduling::realtime) schedule_watchdog(how);
+  if (runtime_.settings().loop_threads == loop_scheduling::realtime) schedule_watchdog();
   scheduled_.store(true, std::memory_order_release);
   scheduled_.notify_one();
   auto& resting = runtime_core::helper_rests_;
   std::chrono::milliseconds nap = tick;
   std::chrono::milliseconds idle{};
   std::chrono::milliseconds unsearched{};
-  std::chrono::milliseconds pause{};  // that the last search demands
   while (!stop_.load(std::memory_order_seq_cst)) {
     std::this_thread::sleep_for(nap);
     idle += nap;
@@ -79,17 +77,19 @@ void watchdog::run() {
         break;
     }
     const bool to_rest = idle > idle_before_rest;
+    const std::chrono::milliseconds pause(pause_.load(std::memory_order_relaxed));
     if (unsearched < (to_rest ? pause : std::max<std::chrono::milliseconds>(pause, between_searches))) continue;
-    const auto start = cpu_time_of_this_thread();
+    if (!to_rest) {
+      if (aside([this] { look_for_circles(); })) unsearched = {};
+      continue;
+    }
+    finish_aside();
     look_for_circles();
-    pause = std::chrono::ceil<std::chrono::milliseconds>(most_of_a_core * (cpu_time_of_this_thread() - start));
     unsearched = {};
-    if (!to_rest) continue;
     // A circle is reported when it is seen twice, and while nobody wakes there is no other search.
     if (!suspected_.empty()) look_for_circles();
     // Rest until a loop wakes. Dekker: the flag is set before the loops are looked at once more; a loop that wakes
-    // writes `awake` before it reads it. (Its write is relaxed and its read seq_cst: should the read come first,
-    // the loop's next wake-up ends the rest, and until then it is only polled every 256 switches instead of every ms.)
+    // writes `awake` before it reads it.
     resting.store(true, std::memory_order_seq_cst);
     if (stop_.load(std::memory_order_seq_cst) || look(std::chrono::steady_clock::now(), 0) != seen::idle) {
       resting.store(false, std::memory_order_seq_cst);
@@ -99,6 +99,32 @@ void watchdog::run() {
     idle = {};
     nap = tick;
   }
+  finish_aside();
+}
+
+// Where it is real-time, it would be so for as long as that takes, and meanwhile watch nobody.
+bool watchdog::aside(std::function<void()> f) {
+  if (runtime_.settings().loop_threads != loop_scheduling::realtime) {
+    f();
+    return true;
+  }
+  if (busy_aside_.load(std::memory_order_acquire)) return false;
+  finish_aside();
+  busy_aside_.store(true, std::memory_order_relaxed);
+  try {
+    aside_ = std::thread([this, what = std::move(f)] {
+      what();
+      busy_aside_.store(false, std::memory_order_release);
+    });
+    return true;
+  } catch (const std::system_error&) {  // there is no thread to be had now
+    busy_aside_.store(false, std::memory_order_relaxed);
+    return false;
+  }
+}
+
+void watchdog::finish_aside() {
+  if (aside_.joinable()) aside_.join();
 }
 
 // `attentive`: each loop that is awake has looked at the world so many times since the last look, by itself.
@@ -133,21 +159,20 @@ watchdog::seen watchdog::look(std::chrono::steady_clock::time_point now, unsigne
     if (!running) continue;
     task_state state = read_agent(*running, static_cast<int>(i));
     if (state.task.id == 0) continue;
-    w.reported = true;
     stall_info stall;
     stall.task = std::move(state.task);
     stall.loop = static_cast<unsigned>(i);
     stall.lasted = now - w.since;
-    stall.where = stack_of_thread(loop.thread.load(std::memory_order_relaxed));
-    runtime_.report_stall(stall);
+    w.reported = aside([this, stall, thread = loop.thread.load(std::memory_order_relaxed)]() mutable {
+      stall.where = stack_of_thread(thread);
+      runtime_.report_stall(stall);
+    });
   }
   return all;
 }
 
 void watchdog::look_for_circles() {
-  const auto how = runtime_.settings().loop_threads;
-  // A search among a million tasks takes a tenth of a second, and loops come before it.
-  if (how == loop_scheduling::realtime) schedule_watchdog(loop_scheduling::normal);
+  const auto start = cpu_time_of_this_thread();
   const auto circles = find_circles(waits_among_tasks(runtime_));
   // Tasks were read one by one, so a circle counts when the next look sees it too.
   auto sorted = circles;
@@ -162,7 +187,8 @@ void watchdog::look_for_circles() {
     runtime_.report_deadlock(text);
   }
   suspected_ = std::move(sorted);
-  if (how == loop_scheduling::realtime) schedule_watchdog(how);
+  const auto pause = std::chrono::ceil<std::chrono::milliseconds>(most_of_a_core * (cpu_time_of_this_thread() - start));
+  pause_.store(pause.count(), std::memory_order_relaxed);
 }
 
 }  // namespace weft::detail

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -37,11 +38,18 @@ class watchdog {
   void run();
   seen look(std::chrono::steady_clock::time_point now, unsigned attentive);
   void look_for_circles();
+  /// Does it, perhaps on another thread; false when that still does something else.
+  bool aside(std::function<void()> f);
+  void finish_aside();
 
   runtime_core& runtime_;
   std::vector<watched> watched_;
+  // Of the searches.
+  std::atomic<std::chrono::milliseconds::rep> pause_{0};  // that the last one demands
   std::vector<std::uint64_t> suspected_;
   std::vector<std::uint64_t> reported_;
+  std::thread aside_;
+  std::atomic<bool> busy_aside_{false};
   std::atomic<bool> stop_{false};
   std::atomic<bool> scheduled_{false};
   std::thread thread_;

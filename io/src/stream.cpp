@@ -541,6 +541,7 @@ std::size_t fill_window(window& w, std::span<const std::span<const std::byte>>& 
 std::size_t stream::write_some(std::span<const std::span<const std::byte>> pieces) {
   const turn mine(*this, writing_, writing);
   checkpoint();
+  check_open(writing);
   window some;
   if (pieces.size() != 1 || pieces[0].empty()) {
     const std::size_t count = fill_window(some, pieces, 0);

@@ -36,7 +36,7 @@ void count_as_work(std::size_t bytes) noexcept;
 /// A fiber whose peer keeps up never waits, and would keep its loop from the others for 128 checkpoints, whatever it
 /// does between them: so many bytes count as checkpoints, too.
 inline void moved(std::size_t bytes) noexcept {
-  constexpr std::size_t many = 32 * 1024;
+  constexpr std::size_t many = 8 * 1024;
   if (weft::detail::rarely(bytes >= many)) count_as_work(bytes);
 }
 

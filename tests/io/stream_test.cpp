@@ -196,6 +196,12 @@ TEST(StreamTurns, OneWhosePeerKeepsUpLetsOthersRunAfterManyBytes) {
   EXPECT_EQ(most_between_turns([&](stream& s) { s.write_all(std::string_view(much).substr(0, 64 * 1024)); }), 4);
 }
 
+// As TLS moves its records.
+TEST(StreamTurns, BytesInPiecesCountToo) {
+  const std::string record(16 * 1024, 'x');
+  EXPECT_EQ(most_between_turns([&](stream& s) { s.write_all(record); }), 15);
+}
+
 TEST(StreamTurns, SmallMessagesCostNoMoreThanOtherCheckpoints) {
   EXPECT_EQ(most_between_turns([](stream& s) { s.write_all("a small message"); }), 128);
 }

@@ -40,7 +40,7 @@ struct detached_stream {
 /// After a cancellation or timeout the stream is usable, and bytes_read() and bytes_written() tell what was moved.
 ///
 /// A call that finds all there and room for all switches by turns: every 128th lets the other fibers of the loop run,
-/// and one that moves 32 KiB or more counts as one for each 2 KiB.
+/// and each 8 KiB or more that it moves at a time count as one for each 2 KiB.
 class stream {
  public:
   static constexpr std::size_t default_line_limit = 8 * 1024;

@@ -92,7 +92,7 @@ class basic_sync_stream : public stream {
 
   /// Reads what is there into the first buffer that is not empty, waiting when nothing is.
   ///
-  /// Suspends: a checkpoint always; switches when nothing is there, else every 128th call.
+  /// Suspends: a checkpoint always; switches when nothing is there, else by turns, as stream does.
   /// Cancel:   throws cancelled; nothing was read.
   /// Threads:  fibers of the stream's loop; one reader at a time.
   /// Ordering: as stream::read_some().
@@ -117,7 +117,7 @@ class basic_sync_stream : public stream {
 
   /// Writes as much as is taken at once, waiting when nothing is.
   ///
-  /// Suspends: a checkpoint always; switches when the way is full, else every 128th call.
+  /// Suspends: a checkpoint always; switches when the way is full, else by turns, as stream does.
   /// Cancel:   throws cancelled; nothing was written.
   /// Threads:  fibers of the stream's loop; one writer at a time.
   /// Ordering: as stream::write_some().
