@@ -37,7 +37,7 @@ class loop_schedule {
 
  private:
   std::mutex mutex_;    // its thread does not end while another changes how it is scheduled
-  pid_t realtime_ = 0;  // a real-time loop's thread; else 0
+  pid_t realtime_ = 0;  // a real-time loop's thread, which alone writes it; else 0
   std::uint32_t policy_before_ = 0;
   bool shorter_ = false;            // its slice
   std::uint64_t slice_before_ = 0;  // ns; 0 for the kernel's own

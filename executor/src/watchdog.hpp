@@ -44,7 +44,7 @@ class watchdog {
 
   runtime_core& runtime_;
   std::vector<watched> watched_;
-  // Of the searches.
+  // Of the searches, of which there is one at a time: aside, or after finish_aside().
   std::atomic<std::chrono::milliseconds::rep> pause_{0};  // that the last one demands
   std::vector<std::uint64_t> suspected_;
   std::vector<std::uint64_t> reported_;

@@ -8,6 +8,7 @@
 
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+#include <atomic>
 #include <functional>
 #include <string>
 #include <thread>
@@ -130,6 +131,12 @@ bool may_be_realtime() {
   return may;
 }
 
+class RealtimeLoops : public ::testing::Test {
+  void SetUp() override {
+    if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+  }
+};
+
 // Of the calling thread, for good.
 void give_up_realtime() {
   __user_cap_header_struct of_this_thread{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -139,8 +146,7 @@ void give_up_realtime() {
   ASSERT_EQ(::syscall(SYS_capset, &of_this_thread, has), 0);
 }
 
-TEST(RealtimeLoops, ComeFirstAndWhatTheyMakeDoesNot) {
-  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+TEST_F(RealtimeLoops, ComeFirstAndWhatTheyMakeDoesNot) {
   in_fresh_thread([] {
     const seen before = of_this_thread();
     weft::run(
@@ -177,8 +183,7 @@ void wait_until(const std::function<bool()>& done) {
   EXPECT_TRUE(done()) << "not within 30 s";
 }
 
-TEST(RealtimeLoops, OneThatComputesIsNoneUntilItWaits) {
-  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+TEST_F(RealtimeLoops, OneThatComputesIsNoneUntilItWaits) {
   in_fresh_thread([] {
     const seen before = of_this_thread();
     weft::run(
@@ -203,7 +208,7 @@ TEST(RealtimeLoops, OneThatComputesIsNoneUntilItWaits) {
   });
 }
 
-TEST(RealtimeLoops, WhereTheyMayNotBeHadTheLoopsAreNormalAndSaySo) {
+TEST(RealtimeLoopsUnprivileged, AreNormalAndSaySo) {
   in_fresh_thread([] {
     rlimit limit{};
     ASSERT_EQ(::getrlimit(RLIMIT_RTPRIO, &limit), 0);
@@ -226,8 +231,7 @@ TEST(RealtimeLoops, WhereTheyMayNotBeHadTheLoopsAreNormalAndSaySo) {
 }
 
 // The watchdog may have gone to rest.
-TEST(RealtimeLoops, OneThatComputesAtOnceIsSeen) {
-  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+TEST_F(RealtimeLoops, OneThatComputesAtOnceIsSeen) {
   in_fresh_thread([] {
     runtime r(realtime());
     for (int i = 0; i < 3; ++i) {
@@ -237,8 +241,7 @@ TEST(RealtimeLoops, OneThatComputesAtOnceIsSeen) {
   });
 }
 
-TEST(RealtimeLoops, AHandlerThatComputesIsSeen) {
-  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+TEST_F(RealtimeLoops, AHandlerThatComputesIsSeen) {
   in_fresh_thread([] {
     weft::run(
         [] {
@@ -254,10 +257,49 @@ TEST(RealtimeLoops, AHandlerThatComputesIsSeen) {
   });
 }
 
+TEST_F(RealtimeLoops, ReportsAreMadeByAThreadThatIsNot) {
+  in_fresh_thread([] {
+    std::atomic<int> stall{-1};
+    std::atomic<int> deadlock{-1};
+    config c = realtime();
+    c.stall_after = 30ms;
+    c.on_stall = [&](const stall_info& s) {
+      EXPECT_FALSE(s.where.empty());
+      stall = of_this_thread().policy;
+    };
+    c.on_deadlock = [&](const std::string&) { deadlock = of_this_thread().policy; };
+    weft::run(
+        [&] {
+          compute_until([&] { return stall != -1; });
+          // Beside a loop that is busy, so that the search is not made at rest.
+          std::atomic<bool> over{false};
+          auto busy = spawn(on_loop(1), [&] {
+            while (!over) yield();
+          });
+          future<void> a;
+          future<void> b;
+          a = spawn([&] {
+            yield();
+            b.get();
+          });
+          b = spawn([&] { a.get(); });
+          wait_until([&] { return deadlock != -1; });
+          a.cancel();
+          b.cancel();
+          a.wait();
+          b.wait();
+          over = true;
+          busy.get();
+        },
+        c);
+    EXPECT_EQ(stall, SCHED_OTHER);
+    EXPECT_EQ(deadlock, SCHED_OTHER);
+  });
+}
+
 // With an RLIMIT_RTPRIO alone a thread cannot take back that it is not passed on; nor when the program has given the
 // capability up.
-TEST(RealtimeLoops, WhatMayNotBeTakenBackStays) {
-  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+TEST_F(RealtimeLoops, WhatMayNotBeTakenBackStays) {
   in_fresh_thread([] {
     seen after = of_this_thread();
     after.passed_on = false;
@@ -272,8 +314,7 @@ TEST(RealtimeLoops, WhatMayNotBeTakenBackStays) {
 }
 
 // A program that has made its thread real-time itself knows why.
-TEST(RealtimeLoops, AThreadThatIsRealtimeAlreadyIsLeftAsItIs) {
-  if (!may_be_realtime()) GTEST_SKIP() << "needs CAP_SYS_NICE, or an RLIMIT_RTPRIO of 2";
+TEST_F(RealtimeLoops, AThreadThatIsRealtimeAlreadyIsLeftAsItIs) {
   in_fresh_thread([] {
     const sched_param lowest{.sched_priority = 1};
     ASSERT_EQ(::sched_setscheduler(0, SCHED_RR, &lowest), 0);

@@ -172,7 +172,11 @@ int most_between_turns(Operation operation) {
         int most = 0;
         bool ended = false;
         auto other = spawn([&] {
-          for (int before = 0; !ended; yield()) most = std::max(most, done - std::exchange(before, done));
+          int before = 0;
+          while (!ended) {
+            most = std::max(most, done - std::exchange(before, done));
+            yield();
+          }
         });
         yield();
         stream s(std::make_unique<tireless>());
