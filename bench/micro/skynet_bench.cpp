@@ -2,6 +2,7 @@
 // leaf; there are 0.11 tasks above each. Tasks spawned on their own loop start in the order they were spawned, so that
 // tree grows in breadth; those spawned anywhere, in depth. (After github.com/atemerev/skynet.)
 
+#include <sys/mman.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
@@ -12,6 +13,7 @@
 #include <asio/experimental/parallel_group.hpp>
 #include <boost/fiber/all.hpp>
 #include <exception>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -65,6 +67,106 @@ void skynet_weft_anywhere(benchmark::State& state, unsigned loops) {
 WEFT_BENCH("skynet_one_loop/weft", skynet_weft_one_loop);
 WEFT_BENCH("skynet_one_loop/weft/anywhere", skynet_weft_anywhere, 1U);
 WEFT_BENCH("skynet_two_loops/weft", skynet_weft_anywhere, 2U);
+
+// No rival but a floor for one loop: the memory that a tree takes which grows in breadth, and no fiber and no loop. For
+// each task a record of four cache lines, in a queue, written when it is spawned, when it ends and when its result is
+// taken; for each that waits for others the top of a stack, written when it starts, when it is woken and when it goes
+// on.
+class bare_tree {
+ public:
+  explicit bare_tree(std::size_t leaves) : parents_((leaves - 1) / (fan - 1)), tasks_(leaves + parents_) {
+    void* const at =
+        ::mmap(nullptr, parents_ * stride_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) throw std::bad_alloc();
+    ::madvise(at, parents_ * stride_, MADV_NOHUGEPAGE);
+    low_ = static_cast<char*>(at);
+  }
+  ~bare_tree() { ::munmap(low_, parents_ * stride_); }
+  bare_tree(const bare_tree&) = delete;
+  bare_tree& operator=(const bare_tree&) = delete;
+
+  long sum(std::size_t leaves) {
+    task* const root = tasks_.data();
+    task* newest = root;
+    spawn(*root, 0, leaves, nullptr);
+    std::size_t waiting = 0;
+    for (task* t = root; t <= newest; ++t) {  // they start in the order in which they were spawned
+      if (t->size == 1) {
+        end(*t, t->first);
+        continue;
+      }
+      frame& f = frame_of(waiting++);
+      touch(f.lines);
+      f.self = t;
+      f.children = newest + 1;
+      const std::size_t size = t->size / fan;
+      for (std::size_t i = 0; i < fan; ++i)
+        spawn(*++newest, t->first + static_cast<long>(i * size), size, i == 0 ? &f : nullptr);
+    }
+    // They go on in the order in which they were woken: those whose children are leaves, then their parents.
+    for (std::size_t level = waiting; level > 0; level /= fan)
+      for (std::size_t i = level / fan; i < level; ++i) {
+        frame& f = frame_of(i);
+        touch(f.lines);
+        long sum = 0;
+        for (task* child = f.children; child < f.children + fan; ++child) {
+          touch(child->rest);
+          sum += child->result;
+        }
+        end(*f.self, f.is_awake ? sum : -1);
+      }
+    return root->result;
+  }
+
+ private:
+  struct frame;
+  struct alignas(64) line {
+    std::size_t word = 0;
+  };
+  struct alignas(64) task {
+    long first = 0;
+    std::size_t size = 0;
+    frame* waiter = nullptr;
+    long result = 0;
+    std::array<line, 3> rest;
+  };
+  struct alignas(64) frame {
+    task* self;
+    task* children;
+    bool is_awake;
+    std::array<line, 15> lines;  // weft's control block, and what lies on the stack below it
+  };
+
+  template <std::size_t N>
+  static void touch(std::array<line, N>& lines, std::size_t count = N) noexcept {
+    for (std::size_t i = 0; i < count; ++i) ++lines[i].word;
+  }
+  static void spawn(task& t, long first, std::size_t size, frame* waiter) noexcept {
+    t.first = first;
+    t.size = size;
+    t.waiter = waiter;
+    touch(t.rest);
+    if (waiter) waiter->is_awake = false;
+  }
+  static void end(task& t, long result) noexcept {
+    t.result = result;
+    touch(t.rest);
+    if (!t.waiter) return;
+    t.waiter->is_awake = true;
+    touch(t.waiter->lines, 2);
+  }
+  frame& frame_of(std::size_t i) noexcept { return *reinterpret_cast<frame*>(low_ + i * stride_); }
+
+  const std::size_t stride_ = weft::config().stack_size + 4096;  // with the guard page
+  std::size_t parents_;
+  std::vector<task> tasks_;
+  char* low_;
+};
+void skynet_bare_memory(benchmark::State& state) {
+  bare_tree tree(leaves());
+  sum_leaves(state, leaves(), [&](std::size_t n) { return tree.sum(n); });
+}
+WEFT_BENCH("skynet_one_loop/bare_memory", skynet_bare_memory);
 
 // --- oneTBB ---
 

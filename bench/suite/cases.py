@@ -30,15 +30,16 @@ class Settings:
     items: int = 60  # of the producers and consumers
     kinds: int = 16  # of heavy requests, each worked out beforehand
     sleepers: int = 1_000_000
+    micro_scale: float = 1  # of what is a million in a micro benchmark
     every_variant: bool = True
     budget: float = float("inf")  # seconds, after which no round is begun
 
 
 FULL = Settings(seconds=1.0, mixed_seconds=1.25, micro_seconds=0.3, repeat=5)
 QUICK = Settings(seconds=0.15, mixed_seconds=0.5, micro_seconds=0.02, repeat=3, items=20, kinds=8, sleepers=50_000,
-                 budget=265)
+                 micro_scale=0.05, budget=265)
 SMOKE = Settings(seconds=0.04, mixed_seconds=0.1, micro_seconds=0.001, repeat=1, connections=(10,),
-                 http_connections=(10,), items=10, kinds=2, sleepers=10_000, every_variant=False)
+                 http_connections=(10,), items=10, kinds=2, sleepers=10_000, micro_scale=0.01, every_variant=False)
 
 
 @dataclasses.dataclass
@@ -288,10 +289,14 @@ def split_micro_name(name):
     return f"micro/{parts[0]}", parts[1] if len(parts) > 1 else "weft", "/".join(parts[2:])
 
 
-def _measure_micro(program, name, seconds):
+def _output_of_micro(command, settings):
+    return json.loads(processes.output_of(command, 120, WEFT_BENCH_SCALE=str(settings.micro_scale)))
+
+
+def _measure_micro(program, name, settings):
     command = [program, f"--benchmark_filter=^{re.escape(name)}$", "--benchmark_format=json",
-               f"--benchmark_min_time={seconds}"]  # fmt: skip
-    found = [run for run in json.loads(processes.output_of(command, 120))["benchmarks"]
+               f"--benchmark_min_time={settings.micro_seconds}"]  # fmt: skip
+    found = [run for run in _output_of_micro(command, settings)["benchmarks"]
              if run.get("run_type", "iteration") == "iteration"]  # fmt: skip
     if len(found) != 1:
         raise processes.Failed(f"{len(found)} benchmarks are named {name}")
@@ -309,6 +314,21 @@ def read_micro(run):
 
 
 def _micro(programs, settings, skipped):
+    yield from _micro_of_ours(programs, settings, skipped)
+    # In other languages; each says without arguments what it has.
+    for system in programs.systems("micro"):
+        try:
+            command = programs.command("micro", system)
+        except Missing as missing:
+            skipped.append(Skipped(f"micro/{system}", str(missing), missing.package))
+            continue
+        for name in processes.output_of(command, 20).split():
+            yield Case(f"micro/{name}", system, "",
+                       functools.partial(_output_of_micro, [*command, name, settings.micro_seconds], settings),
+                       settings.micro_seconds * 2.5 + 0.05)  # fmt: skip
+
+
+def _micro_of_ours(programs, settings, skipped):
     try:
         program = programs.micro()
     except Missing as missing:
@@ -322,5 +342,5 @@ def _micro(programs, settings, skipped):
         if not settings.every_variant and (scenario, system) in seen:
             continue
         seen.add((scenario, system))
-        yield Case(scenario, system, variant, functools.partial(_measure_micro, program, name, settings.micro_seconds),
+        yield Case(scenario, system, variant, functools.partial(_measure_micro, program, name, settings),
                    settings.micro_seconds * 1.5 + 0.05)  # fmt: skip

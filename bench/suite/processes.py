@@ -56,9 +56,10 @@ def end_all():
         end(child)
 
 
-def output_of(command, timeout, text_in=None):
+def output_of(command, timeout, text_in=None, **variables):
     """What a program prints that ends by itself. Raises Failed."""
-    with process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                 env=os.environ | variables) as child:  # fmt: skip
         try:
             out, errors = child.communicate(text_in, timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,15 @@ class Micro(unittest.TestCase):
                          {"ns": 4, "bytes": 8})  # fmt: skip
         with self.assertRaises(processes.Failed):
             cases.read_micro({"error_occurred": True, "error_message": "no"})
+
+
+    def test_what_other_languages_measure_is_what_ours_do(self):
+        go = (programs.BENCH / "micro" / "micro_go.go").read_text(encoding="utf-8")
+        rust = (programs.BENCH / "micro" / "micro_tokio" / "main.rs").read_text(encoding="utf-8")
+        ours = "".join(path.read_text(encoding="utf-8") for path in (programs.BENCH / "micro").glob("*_bench.cpp"))
+        names = set(re.findall(r'"(\w+)":\s+\{\d, ', go)) | set(re.findall(r'"(\w+)" => ', rust))
+        self.assertGreater(len(names), 20)
+        self.assertEqual({name for name in names if f'"{name}/weft' not in ours}, set())
 
 
 class Items(unittest.TestCase):
