@@ -83,6 +83,17 @@ bool channel_round_trips(std::size_t n) {
   return value == n;
 }
 
+// Nobody waits: the value is kept until it is received.
+bool channel_without_waits(std::size_t n) {
+  weft::channel<std::size_t> ch(1);
+  std::size_t value = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    ch.send(value + 1);
+    value = ch.recv();
+  }
+  return value == n;
+}
+
 bool locks_and_unlocks(std::size_t n) {
   weft::mutex m;
   volatile std::size_t sum = 0;
@@ -148,6 +159,7 @@ int main() {
         count("spawn_join", 4'000, spawns_and_joins);
         count("spawn_batch", 4'000, batches_of_spawns);
         count("channel_round_trip", 4'000, channel_round_trips);
+        count("channel_without_wait", 4'000, channel_without_waits);
         count("mutex", 10'000, locks_and_unlocks);
         count("gather_100", 4'000, gathers_of_a_hundred);
         count("timer_cancelled", 4'000, timers_made_and_cancelled);

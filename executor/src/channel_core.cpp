@@ -19,31 +19,40 @@ channel_item* channel_core::meld(channel_item* a, channel_item* b) noexcept {
   return a;
 }
 
-void channel_core::push(channel_item& item) noexcept {
+[[gnu::always_inline]] inline void channel_core::push(channel_item& item) noexcept {
   size_.store(size() + 1, std::memory_order_relaxed);
-  item.next = item.child = nullptr;
+  item.next = nullptr;
+  if (order_ != channel_order::oldest) [[unlikely]]
+    return push_in_order(item);
+  (head_ ? tail_->next : head_) = &item;
+  tail_ = &item;
+}
+
+[[gnu::noinline]] void channel_core::push_in_order(channel_item& item) noexcept {
   if (order_ == channel_order::by_priority) {
+    item.child = nullptr;
     item.sent = sent_++;
     head_ = meld(head_, &item);
-  } else if (order_ == channel_order::newest) {
+  } else {
     item.next = head_;
     head_ = &item;
-  } else {
-    (head_ ? tail_->next : head_) = &item;
-    tail_ = &item;
   }
 }
 
-channel_item* channel_core::pop() noexcept {
+[[gnu::always_inline]] inline channel_item* channel_core::pop() noexcept {
   size_.store(size() - 1, std::memory_order_relaxed);
   channel_item* const out = head_;
-  if (order_ != channel_order::by_priority) {
+  if (order_ == channel_order::by_priority) [[unlikely]]
+    head_ = without_root(*out);
+  else
     head_ = out->next;
-    return out;
-  }
-  // Children in pairs from left to right, then the pairs from right to left.
+  return out;
+}
+
+// Children in pairs from left to right, then the pairs from right to left.
+[[gnu::noinline]] channel_item* channel_core::without_root(const channel_item& root) noexcept {
   channel_item* pairs = nullptr;
-  for (channel_item* c = out->child; c;) {
+  for (channel_item* c = root.child; c;) {
     channel_item* const a = std::exchange(c, c->next);
     channel_item* b = nullptr;
     if (c) b = std::exchange(c, c->next);
@@ -52,13 +61,13 @@ channel_item* channel_core::pop() noexcept {
     both->next = pairs;
     pairs = both;
   }
-  head_ = nullptr;
+  channel_item* rest = nullptr;
   while (pairs) {
     channel_item* const p = std::exchange(pairs, pairs->next);
     p->next = nullptr;
-    head_ = meld(head_, p);
+    rest = meld(rest, p);
   }
-  return out;
+  return rest;
 }
 
 channel_item* channel_core::take_all() noexcept {
@@ -240,7 +249,39 @@ channel_core::outcome channel_core::wait_for_turn(agent& me, turn& t, deadline u
   }
 }
 
+// Where nobody waits, and the channel is the calling loop's own. False: nothing has been done, and it is to be asked in
+// the way that is always open.
+[[gnu::always_inline]] inline bool channel_core::keeps_at_home(channel_item& item) noexcept {
+  gate& here = *tl_gate;
+  if (rarely(!is_at_home(here)) || rarely(!(shown() & room))) return false;
+  if (rarely(!goes_in(here)) || rarely(!receivers_.empty()) || rarely(closed_.load(std::memory_order_relaxed)) ||
+      rarely(size() >= capacity_)) {
+    leave_gate(here);
+    return false;
+  }
+  ++undone_;
+  push(item);
+  awaited_.store(false, std::memory_order_relaxed);
+  return leave_as_own(here, something | (size() < capacity_ ? room : 0));
+}
+
+[[gnu::always_inline]] inline bool channel_core::gives_at_home(channel_item*& item) noexcept {
+  gate& here = *tl_gate;
+  if (rarely(!is_at_home(here)) || rarely(!(shown() & something))) return false;
+  if (rarely(!goes_in(here)) || rarely(size() == 0) || rarely(!senders_.empty()) ||
+      rarely(closed_.load(std::memory_order_relaxed))) {
+    leave_gate(here);
+    return false;
+  }
+  item = pop();
+  return leave_as_own(here, room | (size() > 0 ? something : 0));
+}
+
 channel_core::outcome channel_core::send_item(channel_item& item, deadline until) {
+  return keeps_at_home(item) ? outcome::done : send_item_slowly(item, until);
+}
+
+[[gnu::noinline]] channel_core::outcome channel_core::send_item_slowly(channel_item& item, deadline until) {
   agent& me = waiting_agent();
   if (looks(room) && try_enter()) {
     const outcome how = put(item);
@@ -294,12 +335,10 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
 }
 
 [[gnu::noinline]] departure channel_core::received_at_home(turn& t) {
-  if (!goes_in(*tl_gate)) [[unlikely]]
-    return received_from_outside(t);
-  take_marks();
-  t.how = take(t.item);
-  leave();
-  return t.how != outcome::full_or_empty ? departure() : received_slowly(t);
+  if (!gives_at_home(t.item)) [[unlikely]]
+    return received_slowly(t);
+  t.how = outcome::done;
+  return {};
 }
 
 // In the gate, where nothing has been done.
@@ -422,11 +461,11 @@ channel_core::handing channel_core::try_hand_over(bool plain) noexcept { return 
 void channel_core::go_on(turn& receiver) noexcept { fiber_wait::resume(receiver.who); }
 
 channel_core::outcome channel_core::try_send_item(channel_item& item) noexcept {
-  return ask([&] { return put(item); });
+  return keeps_at_home(item) ? outcome::done : ask([&] { return put(item); });
 }
 channel_core::outcome channel_core::try_receive_item(channel_item*& item) noexcept {
-  if (!looks(something)) return outcome::full_or_empty;
-  return ask([&] { return take(item); });
+  if (gives_at_home(item)) return outcome::done;
+  return looks(something) ? ask([&] { return take(item); }) : outcome::full_or_empty;
 }
 
 void channel_core::close() noexcept {

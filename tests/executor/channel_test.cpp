@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "weft/event.hpp"
 #include "weft/testing/channels.hpp"
 #include "weft_test.hpp"
 
@@ -117,6 +118,102 @@ TEST(Channel, PriorityGivesTheGreatestFirstAndEqualOnesInOrder) {
   });
 }
 
+int take_at(std::vector<int>& held, std::vector<int>::iterator at) {
+  const int value = *at;
+  held.erase(at);
+  return value;
+}
+// What the channel is to give next of `held`, where those that are behind were sent later.
+int next_of(std::vector<int>& held, fifo) { return take_at(held, held.begin()); }
+int next_of(std::vector<int>& held, lifo) { return take_at(held, held.end() - 1); }
+int next_of(std::vector<int>& held, by_priority<>) { return take_at(held, std::max_element(held.begin(), held.end())); }
+
+// One that a single loop uses again and again has ways of its own, for when nobody waits.
+template <class Order>
+void check_against_a_list(std::size_t capacity) {
+  channel<int, Order> ch(capacity);
+  std::vector<int> held;
+  int latest = 0;
+  for (int i = 0; i < 600; ++i) {
+    SCOPED_TRACE("step " + std::to_string(i));
+    ASSERT_EQ(ch.size(), held.size());
+    const bool has_room = held.size() < capacity;
+    const bool has_some = !held.empty();
+    const int value = has_some && sim::draw(4) == 0 ? held.front() : ++latest;
+    switch (sim::draw(12)) {
+      case 0:
+      case 1:
+      case 2:
+        if (has_room) {
+          ch.send(value);
+          held.push_back(value);
+        }
+        break;
+      case 3:
+        EXPECT_EQ(ch.try_send(value), has_room);
+        if (has_room) held.push_back(value);
+        break;
+      case 4:
+        EXPECT_EQ(ch.send_for(value, 1ms), has_room);
+        if (has_room) held.push_back(value);
+        break;
+      case 5:
+      case 6:
+        if (has_some) {
+          EXPECT_EQ(ch.recv(), next_of(held, Order()));
+        }
+        break;
+      case 7: {
+        const auto got = ch.try_recv();
+        ASSERT_EQ(got.has_value(), has_some);
+        if (got) {
+          EXPECT_EQ(*got, next_of(held, Order()));
+        }
+        break;
+      }
+      case 8: {
+        const auto got = ch.recv_for(1ms);
+        ASSERT_EQ(got.has_value(), has_some);
+        if (got) {
+          EXPECT_EQ(*got, next_of(held, Order()));
+        }
+        break;
+      }
+      case 9: {
+        const auto taken = select(on_recv(ch, [&](int v) { EXPECT_EQ(v, next_of(held, Order())); }), otherwise([] {}));
+        EXPECT_EQ(taken, has_some ? 0U : 1U);
+        break;
+      }
+      default:  // somebody waits
+        if (!has_some) {
+          auto receiver = spawn([&] { return ch.recv(); });
+          sleep_for(1ms);
+          ch.send(value);
+          EXPECT_EQ(receiver.get(), value);
+        } else if (!has_room) {
+          auto sender = spawn([&] { ch.send(value); });
+          sleep_for(1ms);
+          EXPECT_EQ(ch.recv(), next_of(held, Order()));
+          held.push_back(value);
+          sender.get();
+        }
+    }
+  }
+  ch.close();
+  EXPECT_THROW(ch.send(1), channel_closed);
+  while (!held.empty()) EXPECT_EQ(ch.recv(), next_of(held, Order()));
+  EXPECT_THROW((void)ch.recv(), channel_closed);
+}
+TEST(Channel, OneThatIsALoopsOwnGivesWhatAListWould) {
+  simulate([] {
+    for (const std::size_t capacity : {1U, 2U, 5U}) {
+      check_against_a_list<fifo>(capacity);
+      check_against_a_list<lifo>(capacity);
+      check_against_a_list<by_priority<>>(capacity);
+    }
+  });
+}
+
 TEST(Channel, IsARangeThatEndsWhenItIsClosed) {
   simulate([] {
     channel<std::string> ch(2);
@@ -200,6 +297,36 @@ struct takes_another {
     return *this;
   }
 };
+// Whose move lets somebody come who waits to receive.
+struct lets_another_come {
+  lets_another_come() = default;
+  lets_another_come(lets_another_come&& other) noexcept : comes(std::exchange(other.comes, nullptr)) {
+    if (!comes) return;
+    comes->set();
+    sleep_for(1ms);
+  }
+  event* comes = nullptr;
+};
+TEST(Channel, AReceiverThatComesWhileTheValueIsMovedGetsIt) {
+  simulate([] {
+    channel<lets_another_come> ch(2);
+    for (int i = 0; i < 300; ++i) {  // until it is the loop's own
+      ch.send({});
+      (void)ch.recv();
+    }
+    event comes;
+    auto receiver = spawn([&] {
+      comes.wait();
+      (void)ch.recv();
+    });
+    lets_another_come value;
+    value.comes = &comes;
+    ch.send(std::move(value));
+    receiver.get();
+    EXPECT_TRUE(ch.empty());
+  });
+}
+
 TEST(Channel, MovesAValueWhereItsMoveMayUseTheChannel) {
   for (const std::size_t capacity : {0U, 1U, 4U})
     simulate([capacity] {

@@ -160,8 +160,13 @@ class channel_core : private monitor {
   channel_item* take_all() noexcept;
   outcome receive_slowly(agent& me, turn& t, deadline until);
   outcome wait_for_turn(agent& me, turn& t, deadline until);
+  outcome send_item_slowly(channel_item& item, deadline until);
+  bool keeps_at_home(channel_item& item) noexcept;
+  bool gives_at_home(channel_item*& item) noexcept;
   void push(channel_item& item) noexcept;
+  void push_in_order(channel_item& item) noexcept;
   channel_item* pop() noexcept;
+  channel_item* without_root(const channel_item& root) noexcept;
   channel_item* meld(channel_item* a, channel_item* b) noexcept;
   static void carry_out_send(request& r) noexcept;
   static void carry_out_receive(request& r) noexcept;
