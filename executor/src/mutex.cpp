@@ -196,8 +196,9 @@ void mutex::unlock() noexcept {
   check_owner();
 #endif
   detail::gate& here = *detail::tl_gate;
-  if (agent* const me = tl_agent; me && owned_by_task_of(*me) && is_at_home(here)) [[likely]] {
+  if (agent* const me = tl_agent; me && owner_.load(std::memory_order_relaxed) == me && is_at_home(here)) [[likely]] {
     if (detail::rarely(!goes_in(here))) return unlock_of_others_now();
+    // What it holds is forgotten when its task ends. So if it is noted, it is that task's.
     if (shown() != locked || !me->gives_up_last(this)) [[unlikely]]
       return unlock_inside(*me);
     owner_.store(nullptr, std::memory_order_relaxed);
@@ -209,7 +210,7 @@ void mutex::unlock() noexcept {
 
 [[gnu::noinline]] void mutex::unlock_inside(agent& me) noexcept {
   take_marks();
-  me.give_up(this);
+  if (!me.gives_up_last(this) && owned_by_task_of(me)) me.give_up(this);
   owner_.store(nullptr, std::memory_order_relaxed);
   pass_on();
   leave();

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "weft/shared_mutex.hpp"
@@ -87,6 +91,58 @@ TEST(Mutex, ATaskThatEndsHoldingOneIsReported) {
   EXPECT_NE(text.find("\"forgetful\""), std::string::npos) << text;
   EXPECT_NE(text.find("has ended while it holds the mutex"), std::string::npos) << text;
 }
+
+std::size_t noted_as_held(const detail::agent& a) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(a.held, [](const auto& lock) { return lock.load() != nullptr; }));
+}
+// More than are noted by name, and often enough for them to become the loop's own.
+TEST(Mutex, WhatATaskHoldsIsNotedInWhateverOrderItIsGivenUp) {
+  simulate([] {
+    std::array<mutex, 5> all;
+    std::array<std::size_t, 5> order{0, 1, 2, 3, 4};
+    const detail::agent& me = detail::waiting_agent();
+    for (int i = 0; i < 200; ++i) {
+      for (mutex& m : all) m.lock();
+      EXPECT_EQ(me.locks, all.size());
+      for (std::size_t k = order.size(); k > 1; --k) std::swap(order[k - 1], order[sim::draw(k)]);
+      for (const std::size_t which : order) all[which].unlock();
+      ASSERT_EQ(me.locks, 0U);
+      ASSERT_EQ(noted_as_held(me), 0U);
+    }
+  });
+}
+
+#ifdef NDEBUG  // a debug build ends the program
+TEST(Mutex, OneThatAnEndedTaskHeldIsNotOfTheNextTaskOnItsStack) {
+  ::testing::internal::CaptureStderr();
+  sim::run(1, [] {
+    mutex m;
+    for (int i = 0; i < 200; ++i) {
+      m.lock();
+      m.unlock();
+    }
+    const detail::agent* first = nullptr;
+    spawn([&] {
+      first = &detail::waiting_agent();
+      m.lock();
+    }).get();
+    spawn([&] {
+      const detail::agent& me = detail::waiting_agent();
+      EXPECT_EQ(&me, first);
+      mutex other;
+      other.lock();
+      m.unlock();
+      EXPECT_EQ(me.locks, 1U);
+      EXPECT_EQ(noted_as_held(me), 1U);
+      other.unlock();
+    }).get();
+    EXPECT_TRUE(m.try_lock());
+    m.unlock();
+  });
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find("has ended while it holds"), std::string::npos);
+}
+#endif
 
 TEST(MutexDeathTest, DestroyingOneThatIsHeldEndsTheProgram) {
   EXPECT_DEATH(
