@@ -67,9 +67,9 @@ bool batches_of_spawns(std::size_t n) {
   return ran == n;
 }
 
-bool channel_round_trips(std::size_t n) {
-  weft::channel<std::size_t> to(1);
-  weft::channel<std::size_t> from(1);
+bool round_trips(std::size_t n, std::size_t capacity) {
+  weft::channel<std::size_t> to(capacity);
+  weft::channel<std::size_t> from(capacity);
   auto other = weft::spawn([&] {
     for (const std::size_t v : to) from.send(v + 1);
   });
@@ -82,6 +82,10 @@ bool channel_round_trips(std::size_t n) {
   other.get();
   return value == n;
 }
+
+bool channel_round_trips(std::size_t n) { return round_trips(n, 1); }
+// Senders wait, not receivers.
+bool channel_rendezvous(std::size_t n) { return round_trips(n, 0); }
 
 // Nobody waits: the value is kept until it is received.
 bool channel_without_waits(std::size_t n) {
@@ -159,6 +163,7 @@ int main() {
         count("spawn_join", 4'000, spawns_and_joins);
         count("spawn_batch", 4'000, batches_of_spawns);
         count("channel_round_trip", 4'000, channel_round_trips);
+        count("channel_rendezvous", 4'000, channel_rendezvous);
         count("channel_without_wait", 4'000, channel_without_waits);
         count("mutex", 10'000, locks_and_unlocks);
         count("gather_100", 4'000, gathers_of_a_hundred);

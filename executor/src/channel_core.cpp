@@ -90,14 +90,18 @@ channel_item* channel_core::take_all() noexcept {
 
 // --- matching; inside ---
 
-// After each change.
-void channel_core::remark() noexcept {
+[[gnu::always_inline]] inline channel_core::word channel_core::right_marks() const noexcept {
   const bool ended = closed_.load(std::memory_order_relaxed);
-  awaited_.store(!receivers_.empty(), std::memory_order_relaxed);
   word m = 0;
   if (ended || size() > 0 || !senders_.empty()) m |= something;
   if (ended || size() < capacity_ || !receivers_.empty()) m |= room;
-  set_marks(m);
+  return m;
+}
+
+// After each change.
+void channel_core::remark() noexcept {
+  awaited_.store(!receivers_.empty(), std::memory_order_relaxed);
+  set_marks(right_marks());
 }
 
 void channel_core::answer(turn& t, outcome how) noexcept {
@@ -249,11 +253,11 @@ channel_core::outcome channel_core::wait_for_turn(agent& me, turn& t, deadline u
   }
 }
 
-// Where nobody waits, and the channel is the calling loop's own. False: nothing has been done, and it is to be asked in
-// the way that is always open.
+// Where the channel is the calling loop's own. False: nothing has been done, and it is to be asked in the way that is
+// always open.
 [[gnu::always_inline]] inline bool channel_core::keeps_at_home(channel_item& item) noexcept {
   gate& here = *tl_gate;
-  if (rarely(!is_at_home(here)) || rarely(!(shown() & room))) return false;
+  if (rarely(!is_at_home(here)) || !(shown() & room)) return false;
   if (rarely(!goes_in(here)) || rarely(!receivers_.empty()) || rarely(closed_.load(std::memory_order_relaxed)) ||
       rarely(size() >= capacity_)) {
     leave_gate(here);
@@ -268,30 +272,91 @@ channel_core::outcome channel_core::wait_for_turn(agent& me, turn& t, deadline u
 [[gnu::always_inline]] inline bool channel_core::gives_at_home(channel_item*& item) noexcept {
   gate& here = *tl_gate;
   if (rarely(!is_at_home(here)) || rarely(!(shown() & something))) return false;
-  if (rarely(!goes_in(here)) || rarely(size() == 0) || rarely(!senders_.empty()) ||
-      rarely(closed_.load(std::memory_order_relaxed))) {
+  if (rarely(!goes_in(here)) || rarely(closed_.load(std::memory_order_relaxed)) ||
+      rarely(size() == 0 && senders_.empty())) {
     leave_gate(here);
     return false;
   }
+  if (!senders_.empty()) return gives_and_lets_send(here, item);
   item = pop();
   return leave_as_own(here, room | (size() > 0 ? something : 0));
 }
 
-channel_core::outcome channel_core::send_item(channel_item& item, deadline until) {
-  return keeps_at_home(item) ? outcome::done : send_item_slowly(item, until);
+// Inside. A sender that waits puts its value where there is room now, and goes on.
+[[gnu::noinline]] bool channel_core::gives_and_lets_send(gate& here, channel_item*& item) noexcept {
+  turn& oldest = *static_cast<turn*>(senders_.front());
+  if (rarely(oldest.shared) || rarely(!fiber_wait::claim_near(oldest.who))) {
+    leave_gate(here);
+    return false;
+  }
+  (void)senders_.pop_front();
+  item = std::exchange(oldest.item, nullptr);
+  if (size() > 0) {
+    channel_item& theirs = *item;
+    item = pop();
+    push(theirs);
+  }
+  ++undone_;
+  oldest.granted = true;
+  oldest.how = outcome::done;
+  fiber_wait::resume_near(oldest.who);
+  return leave_as_own(here, right_marks());
 }
 
-[[gnu::noinline]] channel_core::outcome channel_core::send_item_slowly(channel_item& item, deadline until) {
-  agent& me = waiting_agent();
-  if (looks(room) && try_enter()) {
-    const outcome how = put(item);
-    leave();
-    if (how != outcome::full_or_empty) return how;
-  }
+channel_core::outcome channel_core::send_item(channel_item& item, deadline until) {
+  return keeps_at_home(item) ? outcome::done : send_and_wait(item, until);
+}
+
+[[gnu::noinline]] channel_core::outcome channel_core::send_and_wait(channel_item& item, deadline until) {
   turn t;
   t.item = &item;
+  if (const departure away = begin_to_send(t, until); away.to) {
+    away.take();
+    has_waited(t);
+  }
+  return t.how;
+}
+
+// After hand_over(), which was the checkpoint.
+[[gnu::noinline]] departure channel_core::begin_to_send(turn& t, deadline until) {
+  agent* const me = tl_agent;
+  if (rarely(!is_at_home(*tl_gate)) || rarely(shown() & room) || rarely(me->hint.load(std::memory_order_relaxed)) ||
+      rarely(has_deadline(*me, until)) || rarely(!can_park(*me)))
+    return sent_slowly(t, until);
+  return link_sender_and_depart(t);
+}
+
+[[gnu::noinline]] departure channel_core::link_sender_and_depart(turn& t) {
+  agent* const me = tl_agent;
+  gate& here = *tl_gate;
+  if (rarely(!goes_in(here))) return sent_from_outside(t);
+  t.where = this;
+  t.who = fiber_wait::handle(*me, announce(*me, wait_kind::channel, this, 0));
+  senders_.push_back(t);
+  is_about_to_park(*me);
+  show(something);
+  if (leaves_debts(here)) return depart_settled(t);
+  auto& f = static_cast<fiber_agent&>(*me);
+  return f.home->depart_at_once(f, [&] { return depart_slowly(t); });
+}
+
+// In the gate, where nothing has been done.
+[[gnu::noinline]] departure channel_core::sent_from_outside(turn& t) {
+  leave_gate(*tl_gate);
+  return sent_slowly(t, {});
+}
+
+[[gnu::noinline]] departure channel_core::sent_slowly(turn& t, deadline until) {
+  agent& me = waiting_agent();
+  if (looks(room) && try_enter()) {
+    t.how = put(*t.item);
+    leave();
+    if (t.how != outcome::full_or_empty) return {};
+    t.how = outcome::retry;
+  }
   t.carry_out = &carry_out_send;
-  return wait_for_turn(me, t, until);
+  t.how = wait_for_turn(me, t, until);
+  return {};
 }
 
 // A fiber of the loop whose own the channel is needs no request: it links itself.
@@ -357,7 +422,7 @@ channel_core::outcome channel_core::send_item(channel_item& item, deadline until
   return {};
 }
 
-[[gnu::cold]] void channel_core::give_up_receiving(turn& t) {
+[[gnu::cold]] void channel_core::give_up(turn& t) {
   retract(t);
   throw_cancelled(waiting_agent());
 }

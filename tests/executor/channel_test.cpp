@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "weft/cancel_scope.hpp"
 #include "weft/event.hpp"
 #include "weft/testing/channels.hpp"
 #include "weft_test.hpp"
@@ -247,6 +248,52 @@ TEST(Channel, JoinWaitsUntilAllThatWasSentIsDone) {
     ch.close_now();  // what it held counts as done
     worker.get();
     if (done == 4) ch.join();
+  });
+}
+
+// In the ways of one that is a loop's own.
+TEST(Channel, JoinCountsWhatASenderThatWaitedHasSent) {
+  simulate([] {
+    for (const std::size_t capacity : {0U, 1U}) {
+      channel<int> ch(capacity);
+      auto sender = spawn([&] {
+        for (int i = 0; i < 300; ++i) ch.send(i);
+      });
+      for (int i = 0; i < 300; ++i) {
+        sleep_for(1ms);  // it waits
+        EXPECT_EQ(ch.recv(), i);
+        ch.task_done();
+      }
+      sender.get();
+      ch.join();
+      EXPECT_THROW(ch.task_done(), std::logic_error);
+    }
+  });
+}
+
+// Whose move cancels the scope that it is moved in.
+struct cancels_the_sender {
+  cancels_the_sender() = default;
+  cancels_the_sender(cancels_the_sender&& other) noexcept : scope(std::exchange(other.scope, nullptr)) {
+    if (scope) scope->cancel();
+  }
+  const cancel_scope* scope = nullptr;
+};
+TEST(Channel, ASendThatIsCancelledWhileTheValueIsMovedDoesNotWait) {
+  simulate([] {
+    channel<cancels_the_sender> ch(1);
+    for (int i = 0; i < 300; ++i) {  // until it is the loop's own
+      ch.send({});
+      (void)ch.recv();
+    }
+    ch.send({});
+    cancel_scope scope;
+    scope.run([&] {
+      cancels_the_sender value;
+      value.scope = &scope;
+      EXPECT_THROW(ch.send(std::move(value)), cancelled);
+    });
+    EXPECT_EQ(ch.size(), 1U);
   });
 }
 

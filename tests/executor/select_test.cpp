@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -245,6 +246,29 @@ TEST_P(SelectOnLoops, TwoThatMeetOnTwoChannelsAgree) {
     });
     gather(std::move(one), std::move(other)).get();
     EXPECT_EQ(sent, received);
+  });
+}
+
+// One of the channels is its loop's own, where others decide waits without an atomic operation; not those of a select,
+// which somebody of another loop may decide at the same moment.
+TEST_P(SelectOnLoops, ASenderIsTakenFromOnceByLoopsThatComeTogether) {
+  run([] {
+    constexpr int rounds = 20'000;
+    channel<int> own(0);
+    channel<int> common(0);
+    std::vector<std::atomic<int>> received(rounds);
+    const auto receive = [&](channel<int>& from) {
+      for (const int v : from) received[static_cast<std::size_t>(v)].fetch_add(1);
+    };
+    auto near = spawn(on_loop(0), [&] { receive(own); });
+    auto far = spawn(on_loop(loop_count() - 1), [&] { receive(common); });
+    spawn(on_loop(0), [&] {
+      for (int i = 0; i < rounds; ++i) select(on_send(own, i, nothing), on_send(common, i, nothing));
+      own.close();
+      common.close();
+    }).get();
+    gather(std::move(near), std::move(far)).get();
+    EXPECT_TRUE(std::ranges::all_of(received, [](const auto& times) { return times == 1; }));
   });
 }
 

@@ -121,6 +121,7 @@ class channel_core : private monitor {
   static constexpr word room = second_mark;  ///< to send, or it is closed
 
   [[nodiscard]] bool looks(word what) const noexcept { return look() & what; }
+  [[nodiscard]] word right_marks() const noexcept;
   void remark() noexcept;
   turn* pick_receiver() noexcept;
   word is_to_receive(turn& r, word m) noexcept;
@@ -141,9 +142,9 @@ class channel_core : private monitor {
   departure received_slowly(turn& t);
   departure is_back_already(turn& t);
   void has_waited(turn& t) {
-    if (rarely(t.who.end() != wake_reason::woken)) give_up_receiving(t);
+    if (rarely(t.who.end() != wake_reason::woken)) give_up(t);
   }
-  [[noreturn]] void give_up_receiving(turn& t);
+  [[noreturn]] void give_up(turn& t);
   outcome put(channel_item& item) noexcept;
   outcome take(channel_item*& item) noexcept;
   outcome take_unmarked(channel_item*& item) noexcept;
@@ -160,9 +161,14 @@ class channel_core : private monitor {
   channel_item* take_all() noexcept;
   outcome receive_slowly(agent& me, turn& t, deadline until);
   outcome wait_for_turn(agent& me, turn& t, deadline until);
-  outcome send_item_slowly(channel_item& item, deadline until);
   bool keeps_at_home(channel_item& item) noexcept;
   bool gives_at_home(channel_item*& item) noexcept;
+  bool gives_and_lets_send(gate& here, channel_item*& item) noexcept;
+  outcome send_and_wait(channel_item& item, deadline until);
+  departure begin_to_send(turn& t, deadline until);
+  departure link_sender_and_depart(turn& t);
+  departure sent_from_outside(turn& t);
+  departure sent_slowly(turn& t, deadline until);
   void push(channel_item& item) noexcept;
   void push_in_order(channel_item& item) noexcept;
   channel_item* pop() noexcept;
