@@ -198,7 +198,7 @@ void mutex::unlock() noexcept {
   detail::gate& here = *detail::tl_gate;
   if (agent* const me = tl_agent; me && owner_.load(std::memory_order_relaxed) == me && is_at_home(here)) [[likely]] {
     if (detail::rarely(!goes_in(here))) return unlock_of_others_now();
-    // What it holds is forgotten when its task ends. So if it is noted, it is that task's.
+    // What a task holds is forgotten when it ends: what is noted now was locked on this stack since.
     if (shown() != locked || !me->gives_up_last(this)) [[unlikely]]
       return unlock_inside(*me);
     owner_.store(nullptr, std::memory_order_relaxed);

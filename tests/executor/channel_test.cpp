@@ -15,6 +15,7 @@
 #include "weft/cancel_scope.hpp"
 #include "weft/event.hpp"
 #include "weft/testing/channels.hpp"
+#include "weft/timeout.hpp"
 #include "weft_test.hpp"
 
 namespace weft::testing::channel_test {
@@ -119,28 +120,44 @@ TEST(Channel, PriorityGivesTheGreatestFirstAndEqualOnesInOrder) {
   });
 }
 
-int take_at(std::vector<int>& held, std::vector<int>::iterator at) {
-  const int value = *at;
+// Ordered by the first, and told apart by the second.
+struct ranked {
+  int rank = 0;
+  int number = 0;
+  bool operator<(const ranked& other) const { return rank < other.rank; }
+  bool operator==(const ranked& other) const = default;
+};
+using list = std::vector<ranked>;
+ranked take_at(list& held, list::iterator at) {
+  const ranked value = *at;
   held.erase(at);
   return value;
 }
 // What the channel is to give next of `held`, where those that are behind were sent later.
-int next_of(std::vector<int>& held, fifo) { return take_at(held, held.begin()); }
-int next_of(std::vector<int>& held, lifo) { return take_at(held, held.end() - 1); }
-int next_of(std::vector<int>& held, by_priority<>) { return take_at(held, std::max_element(held.begin(), held.end())); }
+ranked next_of(list& held, fifo) { return take_at(held, held.begin()); }
+ranked next_of(list& held, lifo) { return take_at(held, held.end() - 1); }
+ranked next_of(list& held, by_priority<>) { return take_at(held, std::max_element(held.begin(), held.end())); }
+
+// Makes an empty one, or one that has room for nothing, the calling loop's own.
+template <class T, class Order>
+void make_own(channel<T, Order>& ch) {
+  for (int i = 0; i < 40; ++i) {
+    (void)ch.try_send(T());
+    (void)ch.try_recv();
+  }
+}
 
 // One that a single loop uses again and again has ways of its own, for when nobody waits.
 template <class Order>
 void check_against_a_list(std::size_t capacity) {
-  channel<int, Order> ch(capacity);
-  std::vector<int> held;
-  int latest = 0;
+  channel<ranked, Order> ch(capacity);
+  list held;
   for (int i = 0; i < 600; ++i) {
     SCOPED_TRACE("step " + std::to_string(i));
     ASSERT_EQ(ch.size(), held.size());
     const bool has_room = held.size() < capacity;
     const bool has_some = !held.empty();
-    const int value = has_some && sim::draw(4) == 0 ? held.front() : ++latest;
+    const ranked value{static_cast<int>(sim::draw(4)), i};
     switch (sim::draw(12)) {
       case 0:
       case 1:
@@ -181,7 +198,8 @@ void check_against_a_list(std::size_t capacity) {
         break;
       }
       case 9: {
-        const auto taken = select(on_recv(ch, [&](int v) { EXPECT_EQ(v, next_of(held, Order())); }), otherwise([] {}));
+        const auto taken =
+            select(on_recv(ch, [&](ranked v) { EXPECT_EQ(v, next_of(held, Order())); }), otherwise([] {}));
         EXPECT_EQ(taken, has_some ? 0U : 1U);
         break;
       }
@@ -201,7 +219,7 @@ void check_against_a_list(std::size_t capacity) {
     }
   }
   ch.close();
-  EXPECT_THROW(ch.send(1), channel_closed);
+  EXPECT_THROW(ch.send({}), channel_closed);
   while (!held.empty()) EXPECT_EQ(ch.recv(), next_of(held, Order()));
   EXPECT_THROW((void)ch.recv(), channel_closed);
 }
@@ -271,6 +289,70 @@ TEST(Channel, JoinCountsWhatASenderThatWaitedHasSent) {
   });
 }
 
+// A sender that waits in a channel of its own loop's, full or without room for any; behind it another one.
+enum class then { received_at_once, received_later, received_by_another_loop, closed, destroyed };
+void cancel_a_sender(std::size_t capacity, then what) {
+  using value = std::unique_ptr<int>;
+  auto ch = std::make_unique<channel<value>>(capacity);
+  make_own(*ch);
+  for (std::size_t i = 0; i < capacity; ++i) ch->send(std::make_unique<int>(0));
+  const auto send = [&ch](int number) {
+    value mine = std::make_unique<int>(number);
+    try {
+      ch->send(std::move(mine));
+    } catch (...) {
+      EXPECT_TRUE(mine && *mine == number);
+      throw;
+    }
+    EXPECT_FALSE(mine);
+  };
+  auto first = spawn([&] { send(1); });
+  auto second = spawn([&] { send(2); });
+  sleep_for(1ms);
+  first.cancel();
+  const auto receive = [&] {
+    for (std::size_t i = 0; i < capacity; ++i) EXPECT_EQ(*ch->recv(), 0);
+    EXPECT_EQ(*ch->recv(), 2);
+    EXPECT_FALSE(ch->try_recv());
+  };
+  if (what == then::received_later) sleep_for(1ms);
+  if (what == then::closed)
+    ch->close();
+  else if (what == then::destroyed)
+    ch.reset();
+  else if (what == then::received_by_another_loop)
+    spawn(on_loop(1), receive).get();
+  else
+    receive();
+  EXPECT_THROW(first.get(), cancelled);
+  if (what == then::closed || what == then::destroyed)
+    EXPECT_THROW(second.get(), channel_closed);
+  else
+    second.get();
+}
+TEST(Channel, ASenderThatIsCancelledWhileItWaitsSendsNothingAndHoldsNobodyUp) {
+  simulate([] {
+    for (const std::size_t capacity : {0U, 1U, 3U})
+      for (const then what : {then::received_at_once, then::received_later, then::received_by_another_loop,
+                              then::closed, then::destroyed})
+        cancel_a_sender(capacity, what);
+  });
+}
+
+// The task that gave it the deadline has gone on.
+TEST(Channel, ASenderThatWaitsHasTheDeadlineOfItsTask) {
+  simulate([] {
+    channel<int> ch(1);
+    make_own(ch);
+    ch.send(1);
+    future<void> sender;
+    timeout(5ms, [&] { sender = spawn([&] { ch.send(2); }); });
+    EXPECT_EQ(time_of([&] { EXPECT_THROW(sender.get(), cancelled); }), 5ms);
+    EXPECT_EQ(ch.recv(), 1);
+    EXPECT_FALSE(ch.try_recv());
+  });
+}
+
 // Whose move cancels the scope that it is moved in.
 struct cancels_the_sender {
   cancels_the_sender() = default;
@@ -282,10 +364,7 @@ struct cancels_the_sender {
 TEST(Channel, ASendThatIsCancelledWhileTheValueIsMovedDoesNotWait) {
   simulate([] {
     channel<cancels_the_sender> ch(1);
-    for (int i = 0; i < 300; ++i) {  // until it is the loop's own
-      ch.send({});
-      (void)ch.recv();
-    }
+    make_own(ch);
     ch.send({});
     cancel_scope scope;
     scope.run([&] {
@@ -357,10 +436,7 @@ struct lets_another_come {
 TEST(Channel, AReceiverThatComesWhileTheValueIsMovedGetsIt) {
   simulate([] {
     channel<lets_another_come> ch(2);
-    for (int i = 0; i < 300; ++i) {  // until it is the loop's own
-      ch.send({});
-      (void)ch.recv();
-    }
+    make_own(ch);
     event comes;
     auto receiver = spawn([&] {
       comes.wait();
@@ -434,6 +510,26 @@ TEST(Channel, AValueHandedToAWaitingReceiverHasOneOwner) {
 
 class ChannelOnLoops : public OnLoops {};
 WEFT_ON_LOOPS(ChannelOnLoops);
+
+// Who comes takes the channel away from the loop whose own it is, and decides the sender's wait from outside.
+TEST_P(ChannelOnLoops, ASenderOfTheLoopWhoseOwnItIsMayBeReceivedFromByAnother) {
+  run([] {
+    for (std::size_t i = 0; i < 500; ++i) {
+      const std::size_t capacity = i % 3;
+      channel<int> ch(capacity);
+      make_own(ch);
+      auto sender = spawn(on_loop(0), [&] {
+        for (std::size_t k = 0; k <= capacity; ++k) ch.send(static_cast<int>(k));
+      });
+      auto receiver = spawn(on_loop(loop_count() - 1), [&] {
+        while (i % 2 == 0 && ch.size() < capacity) yield();
+        for (std::size_t k = 0; k <= capacity; ++k) EXPECT_EQ(ch.recv(), static_cast<int>(k));
+      });
+      sender.get();
+      receiver.get();
+    }
+  });
+}
 
 TEST_P(ChannelOnLoops, MayBeDestroyedByWhoeverReceivedTheLast) {
   run([] {
