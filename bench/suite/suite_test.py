@@ -36,7 +36,6 @@ class Micro(unittest.TestCase):
         with self.assertRaises(processes.Failed):
             cases.read_micro({"error_occurred": True, "error_message": "no"})
 
-
     def test_what_other_languages_measure_is_what_ours_do(self):
         go = (programs.BENCH / "micro" / "micro_go.go").read_text(encoding="utf-8")
         rust = (programs.BENCH / "micro" / "micro_tokio" / "main.rs").read_text(encoding="utf-8")

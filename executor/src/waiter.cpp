@@ -406,8 +406,7 @@ void detail::has_yielded() { throw_if_cancelled_now(*tl_agent); }
 void sleep_until(clock::time_point when) {
   checkpoint();
   if (deadline(when).passed()) return;
-  // The wait is over before anything is thrown: an exception is cheaper when there is nothing to clear away on its
-  // path.
+  // The wait is over before anything is thrown: an exception is cheaper where it finds nothing to clear away.
   const wake_reason how = waiter(wait_kind::timer).suspend(when);
   if (how == wake_reason::cancelled) detail::throw_cancelled(detail::waiting_agent());
 }

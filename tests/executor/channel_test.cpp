@@ -366,7 +366,7 @@ TEST(Channel, ASendThatIsCancelledWhileTheValueIsMovedDoesNotWait) {
     channel<cancels_the_sender> ch(1);
     make_own(ch);
     ch.send({});
-    cancel_scope scope;
+    const cancel_scope scope;
     scope.run([&] {
       cancels_the_sender value;
       value.scope = &scope;
